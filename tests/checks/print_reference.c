@@ -1,0 +1,18 @@
+/* ang_print_reference settings|errors: prints docs/settings.md or docs/errors.md. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/settings.h"
+
+int main(int argc, char **argv) {
+    if (argc == 2 && strcmp(argv[1], "settings") == 0) {
+        ang_settings_print_reference(stdout);
+    } else if (argc == 2 && strcmp(argv[1], "errors") == 0) {
+        ang_err_print_reference();
+    } else {
+        fprintf(stderr, "usage: ang_print_reference settings|errors\n");
+        return (2);
+    }
+    return (fflush(stdout) != 0);
+}
