@@ -1,0 +1,315 @@
+/* A role from start to end: the log, its topics, the worker, the gateway, HTTP and health; and the way out.
+ *
+ * Until the log answers, the gateway's address is served by a stand-in that says so: health NOT_SERVING, every call UNAVAILABLE. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cmd/cmd_priv.h"
+#include "eventlog/eventlog.h"
+#include "gateway/gateway.h"
+#include "http/http.h"
+#include "processor/processor.h"
+#include "rpc/rpc.h"
+#include "topology/topology.h"
+
+#define TOPICS_TIMEOUT_MS 5000
+#define GATEWAY_GRACE_MS 8000
+
+static const char *const role_names[] = {"standalone", "aggregate", "gateway"};
+
+struct app {
+    enum role role;
+    const struct ang_settings *set;
+    struct ang_log *log;
+    struct ang_topology *topology;
+    struct ang_worker *worker;
+    struct ang_gateway *gateway;
+    struct ang_loop *loop;            /* of server */
+    struct ang_rpc_server *server;    /* the stand-in; then, role aggregate, the worker's own */
+    struct ang_http *http;
+    char *address;
+    pthread_mutex_t lock;
+    bool started, ready, told, stopping; /* lock */
+    struct ang_err *fatal;            /* lock */
+    _Atomic bool serving;
+};
+
+/* ---- HTTP ---- */
+static unsigned healthz(void *arg, struct ang_buf *body, const char **ret_type) {
+    (void)arg;
+    *ret_type = "text/plain; charset=utf-8";
+    ang_buf_add_str(body, "ok\n");
+    return (200);
+}
+
+static unsigned readyz(void *arg, struct ang_buf *body, const char **ret_type) {
+    const struct app *a = arg;
+
+    *ret_type = "text/plain; charset=utf-8";
+    ang_buf_add_str(body, a->serving ? "ready\n" : "not ready\n");
+    return (a->serving ? 200 : 503);
+}
+
+static struct ang_err *open_http(struct app *a) {
+    const struct ang_http_route routes[] = {{"/healthz", healthz, a}, {"/readyz", readyz, a}};
+    const char *address = a->role == ROLE_AGGREGATE ? a->set->worker.http : a->set->gateway.http;
+
+    if (address == NULL || address[0] == '\0')
+        return (NULL);
+    return (ang_http_open(address, routes, ANG_COUNT(routes), &a->http));
+}
+
+/* ---- health ---- */
+static void tell_ready(struct app *a) {
+    if (a->told)
+        return;
+    a->told = true;
+    printf("ready");
+    if (a->gateway != NULL)
+        printf(" gateway=%s", ang_gateway_address(a->gateway));
+    if (a->role == ROLE_AGGREGATE)
+        printf(" worker=%s", ang_rpc_server_address(a->server));
+    if (a->http != NULL)
+        printf(" http=%s", ang_http_address(a->http));
+    printf("\n");
+    fflush(stdout);
+}
+
+/* Under the lock. */
+static void show(struct app *a) {
+    const bool serving = a->ready && !a->stopping && a->fatal == NULL;
+
+    if (serving == a->serving)
+        return;
+    a->serving = serving;
+    if (a->gateway != NULL)
+        ang_gateway_set_serving(a->gateway, serving);
+    if (a->role == ROLE_AGGREGATE && a->server != NULL)
+        ang_rpc_server_set_health(a->server, "", serving);
+    if (serving)
+        tell_ready(a);
+}
+
+static void worker_ready(void *arg, bool ready) {
+    struct app *a = arg;
+
+    ANG_PT(pthread_mutex_lock(&a->lock));
+    a->ready = ready;
+    if (a->started)
+        show(a);
+    ANG_PT(pthread_mutex_unlock(&a->lock));
+}
+
+static void worker_fatal(void *arg, struct ang_err *er) {
+    struct app *a = arg;
+
+    ANG_PT(pthread_mutex_lock(&a->lock));
+    if (a->fatal == NULL)
+        a->fatal = er;
+    else
+        ang_err_free(&er);
+    ANG_PT(pthread_mutex_unlock(&a->lock));
+    kill(getpid(), SIGTERM);
+}
+
+/* ---- the stand-in ---- */
+static void not_yet(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
+    struct ang_status *st = ang_status_new(ANG_UNAVAILABLE, "starting: the log has not answered yet");
+
+    (void)arg, (void)request;
+    ang_rpc_fail(rpc, &st);
+}
+
+static const struct ang_rpc_method not_yet_methods[] = {
+    {"/angzarr.CommandGateway/Execute", ANG_RPC_UNARY, not_yet},
+    {"/angzarr.CommandGateway/ExecuteSync", ANG_RPC_UNARY, not_yet},
+    {"/angzarr.BusinessCoordinator/Handle", ANG_RPC_UNARY, not_yet},
+    {"/angzarr.AggregateCoordinator/Handle", ANG_RPC_UNARY, not_yet},
+    {"/angzarr.AggregateCoordinator/HandleSync", ANG_RPC_UNARY, not_yet},
+    {"/angzarr.EventQuery/GetEventBook", ANG_RPC_UNARY, not_yet},
+    {"/angzarr.EventQuery/GetEvents", ANG_RPC_SERVER_STREAM, not_yet},
+    {"/angzarr.ext.Worker/Attach", ANG_RPC_SERVER_STREAM, not_yet},
+};
+
+static struct ang_err *open_server(struct app *a, const char *address, const struct ang_rpc_method *methods, size_t n) {
+    const struct ang_rpc_server_conf conf = {
+        .loop = a->loop = ang_loop_new("ang-server", NULL, NULL),
+        .address = address,
+        .max_message = a->set->limits.message,
+        .methods = methods,
+        .n_methods = n,
+        .arg = a->worker,
+    };
+    struct ang_err *er = ang_rpc_server_open(&conf, &a->server);
+
+    ang_loop_start(a->loop);
+    if (er != NULL)
+        return (er);
+    ang_rpc_server_set_health(a->server, "", false);
+    return (NULL);
+}
+
+static void close_server(struct app *a, int grace_ms) {
+    ang_rpc_server_close(a->server, grace_ms);
+    ang_loop_stop(a->loop);
+    a->server = NULL;
+    a->loop = NULL;
+}
+
+/* ---- start ---- */
+static bool asked_to_stop(int timeout_ms) {
+    const struct timespec ts = {.tv_sec = timeout_ms / 1000, .tv_nsec = (long)(timeout_ms % 1000) * 1000000};
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    return (sigtimedwait(&set, NULL, &ts) > 0);
+}
+
+/* Topics are there and right; waits for a log that does not answer.  *ret_stop: a signal came first. */
+static struct ang_err *await_log(struct app *a, bool *ret_stop) {
+    struct ang_err *er;
+
+    for (;;) {
+        er = ang_topology_ensure(a->topology, TOPICS_TIMEOUT_MS);
+        if (er == NULL || er->cls != ANG_RETRY)
+            return (er);
+        ANG_LOG_EVERY(3000, ANG_LOG_WARN, "LOG-UNREACHABLE", "the log cannot be reached; trying again", "error", er->msg);
+        ang_err_free(&er);
+        *ret_stop = asked_to_stop(500);
+        if (*ret_stop)
+            return (NULL);
+    }
+}
+
+static struct ang_err *start_worker(struct app *a) {
+    const char *advertise = a->set->worker.advertise;
+    const bool named = advertise != NULL && advertise[0] != '\0';
+    const struct ang_worker_conf conf = {.settings = a->set,
+                                         .log = a->log,
+                                         .topology = a->topology,
+                                         .endpoint = a->role == ROLE_STANDALONE ? "" : named ? advertise : a->address,
+                                         .ready = worker_ready,
+                                         .fatal = worker_fatal,
+                                         .arg = a};
+    struct ang_err *er;
+
+    er = ang_worker_start(&conf, &a->worker);
+    if (er == NULL && a->role == ROLE_AGGREGATE)
+        er = open_server(a, a->address, ang_worker_methods, ang_worker_n_methods);
+    return (er);
+}
+
+static struct ang_err *start_gateway(struct app *a) {
+    const struct ang_gateway_conf conf = {
+        .settings = a->set, .log = a->log, .topology = a->topology, .local = a->worker};
+
+    return (ang_gateway_start(&conf, &a->gateway));
+}
+
+static struct ang_err *start(struct app *a, bool *ret_stop) {
+    struct ang_err *er;
+
+    er = ang_log_open(a->set, role_names[a->role], &a->log);
+    if (er != NULL)
+        return (er);
+    a->topology = ang_topology_new(a->set, a->log);
+    er = open_http(a);
+    if (er == NULL)
+        er = open_server(a, a->role == ROLE_AGGREGATE ? a->set->worker.address : a->set->gateway.address, not_yet_methods,
+                         ANG_COUNT(not_yet_methods));
+    if (er == NULL)
+        er = await_log(a, ret_stop);
+    if (a->server != NULL)
+        a->address = ang_strdup(ang_rpc_server_address(a->server));
+    close_server(a, 0);
+    if (er != NULL || *ret_stop)
+        return (er);
+    if (a->role != ROLE_GATEWAY)
+        er = start_worker(a);
+    if (er == NULL && a->role != ROLE_AGGREGATE)
+        er = start_gateway(a);
+    if (er != NULL)
+        return (er);
+    ANG_PT(pthread_mutex_lock(&a->lock));
+    a->started = true;
+    if (a->role == ROLE_GATEWAY)
+        a->ready = true;
+    show(a);
+    ANG_PT(pthread_mutex_unlock(&a->lock));
+    return (NULL);
+}
+
+/* ---- end ---- */
+static void stop(struct app *a) {
+    ANG_PT(pthread_mutex_lock(&a->lock));
+    a->stopping = true;
+    show(a);
+    ANG_PT(pthread_mutex_unlock(&a->lock));
+    ang_gateway_stop(a->gateway, GATEWAY_GRACE_MS);
+    a->gateway = NULL;
+    ang_worker_stop(a->worker);
+    close_server(a, 0); /* last: answers of the worker's end go over it */
+    ang_http_close(a->http);
+    ang_topology_free(a->topology);
+    ang_log_close(a->log);
+    free(a->address);
+}
+
+/* A second signal ends at once: what was open is open to the next start, as after a crash. */
+static void end_at_once(int sig) {
+    _exit(128 + sig);
+}
+
+static void unblock_signals(void) {
+    sigset_t set;
+
+    signal(SIGTERM, end_at_once);
+    signal(SIGINT, end_at_once);
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    ANG_PT(pthread_sigmask(SIG_UNBLOCK, &set, NULL));
+}
+
+static int code_of(const struct ang_err *er) {
+    switch (er->code) {
+    case ANG_E_LOG_FENCED:
+        return (EXIT_NAME_TAKEN);
+    case ANG_E_CONFIG:
+    case ANG_E_LOG_TOPIC:
+    case ANG_E_STORE_LOCKED:
+    case ANG_E_RPC_BIND:
+        return (EXIT_USAGE);
+    default:
+        return (EXIT_FAILED);
+    }
+}
+
+int role_run(enum role role, const struct ang_settings *set) {
+    struct app a = {.role = role, .set = set, .lock = PTHREAD_MUTEX_INITIALIZER};
+    bool stop_asked = false;
+    struct ang_err *er;
+    int rc = EXIT_DONE;
+
+    er = start(&a, &stop_asked);
+    while (er == NULL && !stop_asked)
+        stop_asked = asked_to_stop(3600 * 1000);
+    unblock_signals();
+    if (er == NULL)
+        ANG_LOG(ANG_LOG_INFO, "STOPPING", "finishing what is under way", "role", role_names[role]);
+    stop(&a);
+    if (er == NULL)
+        er = a.fatal;
+    else
+        ang_err_free(&a.fatal);
+    if (er != NULL) {
+        rc = code_of(er);
+        ANG_LOG(ANG_LOG_ERROR, "STOPPED", er->msg, "code", ang_err_name(er->code), "exit", ANG_F("%d", rc));
+        ang_err_free(&er);
+    }
+    return (rc);
+}

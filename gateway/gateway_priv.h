@@ -1,0 +1,75 @@
+/* The parts of the gateway.  Everything here belongs to the loop's thread unless it says otherwise. */
+#ifndef ANG_GATEWAY_PRIV_H
+#define ANG_GATEWAY_PRIV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/base.h"
+#include "gateway/gateway.h"
+#include "gateway/pending.h"
+#include "gateway/workers.h"
+#include "proto/frame.h"
+
+struct ang_query;
+
+/* The way from the log's threads back to the loop.  It outlives the gateway while appends are under way. */
+struct ang_mail {
+    unsigned magic;
+#define ANG_MAIL_MAGIC 0x6a7e0002
+    _Atomic int refs;
+    struct ang_gateway *g; /* set once; not there any more when closed */
+    pthread_mutex_t lock;
+    bool closed; /* lock */
+};
+struct ang_mail *ang_mail_new(struct ang_gateway *g);
+struct ang_mail *ang_mail_ref(struct ang_mail *m);
+void ang_mail_unref(struct ang_mail *m);
+void ang_mail_post(struct ang_mail *m, struct ang_op *op); /* any thread; shuts the op down when the gateway is gone */
+void ang_mail_close(struct ang_mail *m);
+
+struct ang_gateway {
+    unsigned magic;
+#define ANG_GATEWAY_MAGIC 0x6a7e0001
+    /* set once */
+    struct ang_gateway_conf conf;
+    struct ang_loop *loop;
+    struct ang_rpc_server *server;
+    struct ang_mail *mail;
+    char *id; /* the reply-to of our commands */
+    /* loop */
+    struct ang_pending *pending;
+    struct ang_workers *workers; /* NULL with a local worker */
+    struct ang_timer tick;       /* of the pending table */
+    struct ang_timer grace;      /* of the stop */
+    bool stopping;
+    struct ang_query *queries;
+    const struct ang_wire_command_book *fresh; /* while a first copy is sent: its book, already parsed */
+    struct ang_buf value, types;               /* scratch of a copy */
+};
+
+/* ---- check.c: what every request must satisfy (contract, validation); NULL = ok, else the caller's ---- */
+struct ang_status *ang_check_command(const struct ang_topology *t, const struct ang_wire_command_book *book,
+                                     const struct ang_domain **ret_domain) ANG_MUST_USE;
+/* *ret_domain NULL: no domain was named. */
+struct ang_status *ang_check_query(const struct ang_topology *t, const struct ang_wire_query *q,
+                                   const struct ang_domain **ret_domain) ANG_MUST_USE;
+
+/* ---- command.c ---- */
+void ang_command_handle(void *arg, struct ang_rpc *rpc, struct ang_slice request);      /* a CommandBook */
+void ang_command_handle_sync(void *arg, struct ang_rpc *rpc, struct ang_slice request); /* a SyncCommandBook */
+/* The callbacks of the pending table; arg is the gateway. */
+struct ang_err *ang_command_send(void *arg, struct ang_call *call, uint32_t attempt);
+void ang_command_end(void *arg, struct ang_call *call, struct ang_slice response, struct ang_status *st);
+
+/* ---- query.c ---- */
+void ang_query_book(void *arg, struct ang_rpc *rpc, struct ang_slice request);
+void ang_query_events(void *arg, struct ang_rpc *rpc, struct ang_slice request);
+void ang_query_owners_changed(struct ang_gateway *g); /* those that wait look again */
+void ang_query_end_all(struct ang_gateway *g, uint32_t code, const char *msg);
+
+/* ---- gateway.c ---- */
+/* The table may be due earlier than it was. */
+void ang_gateway_rearm(struct ang_gateway *g);
+
+#endif

@@ -1,0 +1,281 @@
+/* From a record to a work: the frame is checked, the root and its partition are computed from the cover, copies of what is
+ * under way or done are found (lane.md L3, L6, L7, L13). */
+#include "processor/lane_priv.h"
+
+#include <stdio.h>
+
+void work_free(struct work *w) {
+    struct effect *e;
+    struct work *c;
+    struct lane *l;
+
+    if (w == NULL)
+        return;
+    ANG_CHECK(w, WORK_MAGIC);
+    l = w->part->lane;
+    if (w->indexed)
+        ang_table_remove(&l->ids, &w->by_id);
+    while ((c = TAILQ_FIRST(&w->copies)) != NULL) {
+        TAILQ_REMOVE(&w->copies, c, link);
+        work_free(c);
+    }
+    while ((e = STAILQ_FIRST(&w->effects)) != NULL) {
+        STAILQ_REMOVE_HEAD(&w->effects, link);
+        effect_free(e);
+    }
+    ang_timer_cancel(l->loop, &w->retry);
+    l->open_bytes -= w->rec->value.n;
+    ang_rec_free(&w->rec);
+    ang_buf_fini(&w->rewritten);
+    ang_status_free(&w->status);
+    ang_blob_unref(w->response);
+    w->magic = 0;
+    free(w);
+}
+
+static int64_t header_ms(struct lane *l, const struct ang_rec *rec, const char *name, int64_t absent) {
+    struct ang_slice v;
+    uint64_t n;
+
+    if (!ang_rec_hdr(rec, name, &v))
+        return (absent);
+    if (ang_slice_to_u64(v, &n) && n < (uint64_t)1 << 52)
+        return ((int64_t)n);
+    l->bad_headers++;
+    return (absent);
+}
+
+static struct work *work_new(struct part *p, int input, struct ang_rec *rec) {
+    struct work *w = ANG_NEW(struct work);
+    struct lane *l = p->lane;
+    struct ang_slice id;
+
+    w->magic = WORK_MAGIC;
+    w->part = p;
+    w->epoch = p->epoch;
+    w->input = input;
+    w->offset = rec->offset;
+    w->rec = rec;
+    l->open_bytes += rec->value.n;
+    business_work_init(w);
+    STAILQ_INIT(&w->effects);
+    TAILQ_INIT(&w->copies);
+    if (ang_rec_hdr(rec, "command-id", &id) && ang_command_id_ok(id)) {
+        w->command_id = id;
+    } else {
+        snprintf(w->input_text, sizeof w->input_text, "%.40s/%d/%lld", rec->topic->name, rec->partition,
+                 (long long)rec->offset);
+        w->command_id = ang_slice_str(w->input_text);
+    }
+    if (!ang_rec_hdr(rec, "reply-to", &w->reply_to) || !ang_command_id_ok(w->reply_to))
+        w->reply_to = ANG_SLICE_NONE;
+    w->is_record = ang_rec_hdr(rec, "kind", &id) && ang_slice_is(id, "record");
+    w->attempt = (uint32_t)header_ms(l, rec, "attempt", 1);
+    w->start_ms = header_ms(l, rec, "start", rec->time_ms);
+    w->deadline_ms = header_ms(l, rec, "deadline", rec->time_ms + l->set->limits.command_ttl_ms);
+    p->open++;
+    return (w);
+}
+
+/* A record that can never be run: kept in the dead-letter topic, told once a while, and its input is done. */
+static void reject(struct work *w, const char *reason) {
+    struct lane *l = w->part->lane;
+
+    l->dead_lettered++;
+    ANG_LOG_EVERY(5000, ANG_LOG_WARN, "DEAD-LETTER", "a record cannot be processed and was put into the dead-letter topic",
+                  "topic", w->rec->topic->name, "partition", ANG_F("%d", w->rec->partition), "offset",
+                  ANG_F("%lld", (long long)w->offset), "reason", reason, "dlq", l->domain->dlq->name, "total",
+                  ANG_F("%llu", (unsigned long long)l->dead_lettered));
+    dead_letter(w, reason);
+    w->reply_to = ANG_SLICE_NONE;
+    finish(w);
+}
+
+/* Why the book cannot be run here; NULL: it can.  In *buf when it had to be composed. */
+static const char *refusal(struct work *w, char *buf, size_t n) {
+    const struct ang_wire_cover *c = &w->book.cover;
+    const char *domain = w->part->lane->domain->name;
+
+    if (!c->present)
+        return ("CommandBook must have a cover");
+    if (!c->has_root)
+        return ("Cover must have a root UUID");
+    if (c->root.n != 16)
+        return ("Invalid UUID: the root is not 16 bytes");
+    if (!ang_slice_is(c->domain, domain)) {
+        snprintf(buf, n, "the cover names the domain \"%.*s\", this topic is for \"%s\"",
+                 (int)(c->domain.n > 64 ? 64 : c->domain.n), (const char *)c->domain.p, domain);
+        return (buf);
+    }
+    if (c->edition.n > 0 && !ang_name_ok(c->edition))
+        return ("Cover.edition.name is not a valid name");
+    if (!ang_correlation_ok(c->correlation_id))
+        return ("Cover.correlation_id is not valid");
+    return (NULL);
+}
+
+/* A client that partitions otherwise (or a foreign key): to the reactions of the partition where it belongs, once. */
+static void forward(struct work *w, int32_t to) {
+    struct lane *l = w->part->lane;
+    const struct ang_rec *rec = w->rec;
+    struct ang_slice had;
+    struct effect *e;
+    char from[160];
+    uint32_t i;
+
+    if (ang_rec_hdr(rec, "forwarded", &had)) {
+        reject(w, "forwarded before, and still in the wrong partition: do the topics differ in their partition counts?");
+        return;
+    }
+    l->forwarded++;
+    snprintf(from, sizeof from, "%s/%d/%lld", rec->topic->name, rec->partition, (long long)rec->offset);
+    ANG_LOG_EVERY(5000, ANG_LOG_WARN, "MISROUTED",
+                  "a command is in the wrong partition and was forwarded; its producer does not use murmur2 over the root",
+                  "input", from, "to", ANG_F("%d", to), "total", ANG_F("%llu", (unsigned long long)l->forwarded));
+    e = effect_new(EFFECT_OTHER, l->domain->reactions, to);
+    e->out.key = rec->key;
+    e->out.value = rec->value;
+    effect_hdr(e, "command-id", w->command_id);
+    effect_hdr(e, "forwarded", ang_slice_str(from));
+    effect_hdrf(e, "start", "%lld", (long long)w->start_ms);
+    effect_hdrf(e, "deadline", "%lld", (long long)w->deadline_ms);
+    effect_hdrf(e, "attempt", "%u", w->attempt);
+    if (w->reply_to.n > 0)
+        effect_hdr(e, "reply-to", w->reply_to);
+    for (i = 0; i < rec->n_hdrs; i++)
+        if (strcmp(rec->hdrs[i].name, "traceparent") == 0)
+            effect_hdr(e, "traceparent", rec->hdrs[i].value);
+    STAILQ_INSERT_TAIL(&w->effects, e, link);
+    w->reply_to = ANG_SLICE_NONE; /* the partition that runs it answers */
+    finish(w);
+}
+
+static uint64_t id_hash(const struct work *w) {
+    return (ang_hash((uint64_t)(uintptr_t)w->root, w->command_id.p, w->command_id.n));
+}
+
+/* The open work of which w is a copy. */
+static struct work *original(struct lane *l, const struct work *w) {
+    const uint64_t h = id_hash(w);
+    struct ang_node *n;
+
+    for (n = ang_table_first(&l->ids, h); n != NULL; n = ang_table_more(n->next, h)) {
+        struct work *o = ANG_CONTAINER(n, struct work, by_id);
+
+        if (o->root == w->root && ang_slice_eq(o->command_id, w->command_id))
+            return (o);
+    }
+    return (NULL);
+}
+
+/* Gives w, a copy, the outcome of o. */
+static void same_outcome(struct work *w, const struct work *o) {
+    w->code = o->code;
+    w->status = o->status == NULL ? NULL : ang_status_dup(o->status);
+    w->response = o->response == NULL ? NULL : ang_blob_ref(o->response);
+    w->open_status = o->open_status;
+    finish(w);
+}
+
+void finish_copies(struct work *o) {
+    struct work *c;
+
+    while ((c = TAILQ_FIRST(&o->copies)) != NULL) {
+        TAILQ_REMOVE(&o->copies, c, link);
+        same_outcome(c, o);
+    }
+}
+
+static void copy_of(struct work *w, struct work *o) {
+    if (o->finished)
+        same_outcome(w, o);
+    else
+        TAILQ_INSERT_TAIL(&o->copies, w, link);
+}
+
+static struct ang_err *parse(struct work *w) {
+    struct ang_uuid id;
+    char text[ANG_UUID_TEXT + 1];
+    struct ang_err *er = ang_wire_parse_command_book(w->rec->value, &w->book);
+
+    if (er != NULL || w->book.cover.correlation_id.n > 0 || !w->book.cover.present)
+        return (er);
+    /* Came past the gateway without a correlation id: it gets the one the gateway would have given. */
+    ang_uuid_v5(&ang_uuid_ns_correlation, w->rec->value, &id);
+    ang_uuid_text(id.b, text);
+    ang_wire_add_command_book(&w->rewritten, &w->book, ang_slice_str(text));
+    return (ang_wire_parse_command_book(ang_buf_slice(&w->rewritten), &w->book));
+}
+
+static void enqueue(struct work *w) {
+    struct lane *l = w->part->lane;
+    struct work *o;
+
+    w->root = part_root(w->part, &w->root_id);
+    w->root->open++;
+    o = original(l, w);
+    if (o != NULL) {
+        copy_of(w, o);
+        return;
+    }
+    ang_table_add(&l->ids, &w->by_id, id_hash(w));
+    w->indexed = true;
+    TAILQ_INSERT_TAIL(&w->root->queue, w, link);
+    aggregate_next(w->root);
+}
+
+static int input_of(const struct lane *l, const struct ang_rec *rec) {
+    return (rec->topic == l->domain->commands ? INPUT_COMMANDS : INPUT_REACTIONS);
+}
+
+void admit(struct lane *l, struct ang_rec *rec) {
+    struct part *p = &l->parts[rec->partition];
+    const int i = input_of(l, rec);
+    struct input *in = &p->in[i];
+    const char *why;
+    struct ang_err *er;
+    struct work *w;
+    char buf[192];
+    int32_t to;
+
+    ANG_CHECK(rec, ANG_REC_MAGIC);
+    if (!in->reading || rec->offset < in->next) {
+        ang_rec_free(&rec);
+        return;
+    }
+    /* What lies between was never a record (markers, aborted work) or is deleted: nothing there will ever be done. */
+    ang_doneset_mark_range(&in->done, in->next, rec->offset);
+    in->next = rec->offset + 1;
+    if (ang_doneset_contains(&in->done, rec->offset)) {
+        ang_rec_free(&rec);
+        return;
+    }
+    w = work_new(p, i, rec);
+    if (rec->tombstone || (rec->key.n > 0 && rec->key.p[0] == '!')) {
+        l->skipped++;
+        ANG_LOG_EVERY(5000, ANG_LOG_WARN, "SKIPPED", "a record without a value is no command and was skipped", "topic",
+                      rec->topic->name, "partition", ANG_F("%d", rec->partition), "offset",
+                      ANG_F("%lld", (long long)rec->offset), "total", ANG_F("%llu", (unsigned long long)l->skipped));
+        w->reply_to = ANG_SLICE_NONE;
+        finish(w);
+        return;
+    }
+    er = parse(w);
+    if (er != NULL) {
+        reject(w, er->msg);
+        ang_err_free(&er);
+        return;
+    }
+    why = refusal(w, buf, sizeof buf);
+    if (why != NULL) {
+        reject(w, why);
+        return;
+    }
+    memcpy(w->root_id.id, w->book.cover.root.p, 16);
+    w->root_id.edition = w->book.cover.edition;
+    to = ang_partition_of_root(w->root_id.id, l->domain->partitions);
+    if (to != p->no)
+        forward(w, to);
+    else
+        enqueue(w);
+}

@@ -1,0 +1,396 @@
+/* What runs a command: its turn, its checks, and what becomes of the answer of the business logic (contract 2 to 5). */
+#include "processor/lane_priv.h"
+
+#include <stdio.h>
+
+/* An EventBook in a trailer: two of them and a message have to fit into 4 KiB, in base64. */
+#define TRAILER_BOOK_MAX 1300
+
+/* ---- refusals that copies get again ---- */
+static bool refused_before(struct work *w, struct ang_err **er) {
+    struct part *p = w->part;
+    struct ang_buf b = {NULL, 0, 0};
+    struct ang_status *st;
+    bool found = false, same = false;
+    int64_t at;
+
+    if (ang_wall_ms() >= p->refusals_until_ms)
+        return (false);
+    *er = ang_store_refusal(p->shard->store, &w->root_id, w->command_id, &b, &found);
+    if (*er == NULL && found) {
+        *er = refusal_decode(ang_buf_slice(&b), &st, &at);
+        /* Only a copy of the same call: what the caller sends after having been told is a command of its own. */
+        same = *er == NULL && w->start_ms <= at;
+        if (same)
+            finish_status(w, &st);
+        else if (*er == NULL)
+            ang_status_free(&st);
+    }
+    ang_buf_fini(&b);
+    return (same);
+}
+
+static bool done_before(struct work *w, struct ang_err **er) {
+    struct ang_store_done d;
+    bool found;
+
+    *er = ang_store_done(w->part->shard->store, &w->root_id, w->command_id, &d, &found);
+    if (*er != NULL || !found || w->rec->time_ms - d.time_ms >= w->part->lane->set->limits.dedupe_window_ms)
+        return (false);
+    finish_done(w, &d);
+    return (true);
+}
+
+/* FAILED_PRECONDITION with the current book, so that the caller can decide again (contract 2). */
+static void mismatch(struct work *w, uint32_t expects) {
+    struct root *r = w->root;
+    struct ang_status *st =
+        ang_status_new(ANG_FAILED_PRECONDITION, "Sequence mismatch: command expects %u, aggregate at %u", expects, r->next);
+    struct ang_buf book = {NULL, 0, 0}, details = {NULL, 0, 0};
+    const size_t fixed = ang_wire_len_bytes(1, w->book.cover.raw.n) + 8;
+
+    ang_wire_put_cover(&book, 1, &w->book.cover, w->book.cover.correlation_id);
+    if (fixed < TRAILER_BOOK_MAX)
+        ang_buf_add_slice(&book, root_newest(r, TRAILER_BOOK_MAX - fixed));
+    ang_wire_put_uint(&book, 6, r->next);
+    ang_wire_put_uint(&details, 1, st->code);
+    ang_wire_put_str(&details, 2, st->msg);
+    ang_wire_put_any(&details, 3, ang_slice_str("type.googleapis.com/angzarr.EventBook"), ang_buf_slice(&book));
+    ang_status_add(st, "grpc-status-details-bin", ang_buf_slice(&details));
+    ang_status_add(st, "angzarr-event-book-bin", ang_buf_slice(&book));
+    ang_buf_fini(&book);
+    ang_buf_fini(&details);
+    finish_status(w, &st);
+}
+
+/* Its time is up before it ran: it is not run (contract 9).  Nobody waits for one that came without a gateway. */
+static void expired(struct work *w) {
+    struct ang_status *st;
+
+    if (w->reply_to.n == 0)
+        dead_letter(w, "not run within its time to live");
+    st = ang_status_new(ANG_DEADLINE_EXCEEDED, "the deadline passed before the command was run");
+    finish_open(w, &st);
+}
+
+static void answered_events(struct work *w, const struct ang_wire_event_book *book);
+
+/* Events that are told, not asked for: the command's one page holds them (contract 15). */
+static void record_facts(struct work *w) {
+    struct ang_wire_event_book book;
+    struct ang_status *st;
+    struct ang_err *er;
+
+    er = ang_wire_parse_event_book(w->book.n_pages == 1 ? w->book.first.command.value : ANG_SLICE_NONE, &book);
+    if (er == NULL) {
+        answered_events(w, &book);
+        return;
+    }
+    st = ang_status_from_err(&er);
+    finish_status(w, &st);
+}
+
+static void start(struct work *w) {
+    struct root *r = w->root;
+    struct part *p = w->part;
+    struct ang_err *er = NULL;
+    uint32_t expects;
+
+    r->running = w;
+    if (ang_wall_ms() >= w->deadline_ms) {
+        expired(w);
+        return;
+    }
+    if (done_before(w, &er))
+        return;
+    if (er == NULL && refused_before(w, &er))
+        return;
+    if (er == NULL)
+        er = root_load(r);
+    if (er != NULL) {
+        lane_store_failed(p, er);
+        return;
+    }
+    if (w->is_record) {
+        record_facts(w);
+        return;
+    }
+    expects = w->book.n_pages == 0 ? 0 : w->book.first.sequence;
+    if (expects != r->next)
+        mismatch(w, expects);
+    else
+        business_call(w);
+}
+
+void aggregate_next(struct root *r) {
+    struct lane *l = r->part->lane;
+    struct part *p = r->part;
+    const uint32_t epoch = p->epoch;
+    struct work *w;
+
+    if (r->stepping || l->draining)
+        return;
+    r->stepping = true;
+    while (r->running == NULL && (w = TAILQ_FIRST(&r->queue)) != NULL) {
+        if (l->calls >= l->set->limits.calls) {
+            if (!r->is_waiting)
+                TAILQ_INSERT_TAIL(&l->ready, r, wait);
+            r->is_waiting = true;
+            break;
+        }
+        TAILQ_REMOVE(&r->queue, w, link);
+        start(w);
+        if (p->epoch != epoch)
+            return; /* the store failed: the part was dropped, r is gone */
+    }
+    r->stepping = false;
+}
+
+void aggregate_slot_free(struct lane *l) {
+    struct root *r;
+
+    while (l->calls < l->set->limits.calls && (r = TAILQ_FIRST(&l->ready)) != NULL) {
+        TAILQ_REMOVE(&l->ready, r, wait);
+        r->is_waiting = false;
+        aggregate_next(r);
+    }
+}
+
+/* ---- what the business answered ---- */
+
+/* The new pages of an answer, numbered and timed, appended to out; what is below `next` is history echoed back. */
+static struct ang_status *number_pages(const struct ang_wire_event_book *book, uint32_t next, bool facts, struct ang_buf *out,
+                                       uint32_t *ret_count) {
+    struct ang_wire_iter it = ang_wire_iter_of(book->pages);
+    struct ang_wire_event_page page;
+    const int64_t now = ang_wall_us();
+    struct ang_wire_stamp stamp = {.num = next, .seconds = now / 1000000, .nanos = (int32_t)(now % 1000000) * 1000};
+
+    while (ang_wire_event_pages_next(&it, &page)) {
+        if (facts && page.has_num && page.num != stamp.num)
+            return (ang_status_new(ANG_FAILED_PRECONDITION, "Sequence mismatch: the record has %u, aggregate at %u", page.num,
+                                   stamp.num));
+        if (page.has_num && page.num < next)
+            continue;
+        if (page.has_num && page.num != stamp.num)
+            return (ang_status_new(ANG_INTERNAL, "the business logic numbered an event %u where %u comes next", page.num,
+                                   stamp.num));
+        if (stamp.num == UINT32_MAX)
+            return (ang_status_new(ANG_INTERNAL, "the aggregate is full: no sequence is left"));
+        ang_wire_put_event_page(out, 3, &page, &stamp);
+        stamp.num++;
+    }
+    *ret_count = stamp.num - next;
+    return (NULL);
+}
+
+/* The names of the event types, for the header. */
+static void type_names(struct ang_slice pages, char *out, size_t size) {
+    struct ang_wire_iter it = ang_wire_iter_of(pages);
+    struct ang_wire_event_page page;
+    size_t n = 0;
+
+    out[0] = '\0';
+    while (ang_wire_event_pages_next(&it, &page)) {
+        const struct ang_slice name = ang_wire_type_name(page.event.type_url);
+
+        if (n + name.n + 2 > size)
+            break;
+        n += (size_t)snprintf(out + n, size - n, "%s%.*s", n == 0 ? "" : ",", (int)name.n, (const char *)name.p);
+    }
+}
+
+static struct effect *events_effect(struct work *w, uint32_t first, uint32_t pages, struct ang_slice value,
+                                    struct ang_slice page_fields, struct ang_blob *blob) {
+    struct part *p = w->part;
+    struct effect *e = effect_new(EFFECT_EVENTS, p->lane->domain->events, p->no);
+    struct ang_slice trace;
+    char types[384];
+
+    e->first = first;
+    e->pages = pages;
+    e->blob = ang_blob_ref(blob);
+    e->out.value = value;
+    effect_key(e, &w->root_id, &first);
+    effect_hdr(e, "command-id", w->command_id);
+    effect_hdrf(e, "input", "%s/%d/%lld", w->rec->topic->name, w->rec->partition, (long long)w->offset);
+    type_names(page_fields, types, sizeof types);
+    effect_hdr(e, "types", ang_slice_str(types));
+    effect_hdr(e, "correlation-id", w->book.cover.correlation_id);
+    if (ang_rec_hdr(w->rec, "traceparent", &trace))
+        effect_hdr(e, "traceparent", trace);
+    STAILQ_INSERT_TAIL(&w->effects, e, link);
+    return (e);
+}
+
+/* Bytes of pages, from `from` on, that fit into one record; *ret_pages counts them. */
+static struct ang_slice take_pages(struct ang_slice from, size_t max, uint32_t *ret_pages) {
+    struct ang_wire_iter it = ang_wire_iter_of(from);
+    struct ang_wire_field f;
+    size_t n = 0;
+
+    *ret_pages = 0;
+    while (ang_wire_next(&it, &f) && (*ret_pages == 0 || n + f.raw.n <= max)) {
+        n += f.raw.n;
+        ++*ret_pages;
+    }
+    return (ang_slice_of(from.p, n));
+}
+
+/* A book too large for one record: several, split between pages, all in one transaction. */
+static void split_events(struct work *w, struct ang_slice cover, struct ang_slice pages, uint32_t first, size_t max) {
+    struct ang_slice rest = pages, some;
+    unsigned parts = 0, i = 0;
+    uint32_t n, seq = first;
+
+    for (; rest.n > 0; rest = ang_slice_of(rest.p + some.n, rest.n - some.n), parts++)
+        some = take_pages(rest, max, &n);
+    for (rest = pages; rest.n > 0; rest = ang_slice_of(rest.p + some.n, rest.n - some.n), seq += n) {
+        struct ang_buf b = {NULL, 0, 0};
+        struct ang_blob *blob;
+        struct effect *e;
+
+        some = take_pages(rest, max, &n);
+        ang_wire_put_bytes(&b, 1, cover);
+        ang_buf_add_slice(&b, some);
+        blob = ang_blob_copy(ang_buf_slice(&b));
+        e = events_effect(w, seq, n, ang_blob_slice(blob), some, blob);
+        effect_hdrf(e, "part", "%u/%u", ++i, parts);
+        effect_hdrf(e, "span", "%u+%u", w->first, w->pages);
+        ang_blob_unref(blob);
+        ang_buf_fini(&b);
+    }
+}
+
+static bool due(const struct root *r, uint32_t last, int every) {
+    const uint32_t since = r->has_snapshot ? last - r->snapshot_seq : last + 1;
+
+    return (every > 0 && since >= (uint32_t)every);
+}
+
+static void store_snapshot(struct work *w, const struct ang_wire_event_book *book, uint32_t last) {
+    struct part *p = w->part;
+    const struct ang_domain *d = p->lane->domain;
+    struct ang_slice state = book->snapshot.raw.p != NULL ? book->snapshot.state.raw : book->snapshot_state.raw;
+    struct ang_buf b = {NULL, 0, 0};
+    struct effect *e;
+
+    if (state.p == NULL)
+        state = book->snapshot_state.raw;
+    if (state.p == NULL || !due(w->root, last, d->business->snapshots_every))
+        return;
+    ang_wire_put_uint(&b, 2, last);
+    ang_wire_put_bytes(&b, 3, state);
+    if (b.n + 4096 > (size_t)d->snapshots->max_message) {
+        ANG_LOG_EVERY(10000, ANG_LOG_WARN, "SNAPSHOT-TOO-BIG", "a snapshot is over limits.message and was not stored", "domain",
+                      d->name, "bytes", ANG_F("%zu", b.n));
+        ang_buf_fini(&b);
+        return;
+    }
+    e = effect_new(EFFECT_SNAPSHOT, d->snapshots, p->no);
+    e->blob = ang_blob_copy(ang_buf_slice(&b));
+    e->out.value = ang_blob_slice(e->blob);
+    effect_key(e, &w->root_id, NULL);
+    STAILQ_INSERT_TAIL(&w->effects, e, link);
+    root_snapshot(w->root, e->out.value, last);
+    ang_buf_fini(&b);
+}
+
+static struct ang_status *wrong_cover(const struct work *w, const struct ang_wire_cover *c) {
+    if (!c->present)
+        return (NULL);
+    if (c->domain.n > 0 && !ang_slice_eq(c->domain, w->book.cover.domain))
+        return (ang_status_new(ANG_INTERNAL, "the business logic answered with events of the domain \"%.*s\"",
+                               (int)(c->domain.n > 64 ? 64 : c->domain.n), (const char *)c->domain.p));
+    if (c->has_root && !ang_slice_eq(c->root, w->book.cover.root))
+        return (ang_status_new(ANG_INTERNAL, "the business logic answered with events of another aggregate (its cover names another root)"));
+    if (c->edition.n > 0 && !ang_slice_eq(c->edition, w->book.cover.edition))
+        return (ang_status_new(ANG_INTERNAL, "the business logic answered with events of another edition"));
+    return (NULL);
+}
+
+static void answered_events(struct work *w, const struct ang_wire_event_book *book) {
+    struct lane *l = w->part->lane;
+    struct root *r = w->root;
+    const size_t max = (size_t)l->domain->events->max_message - 4096;
+    struct ang_buf *pages = &l->scratch, *cover = &l->scratch2;
+    struct ang_slice value;
+    struct ang_status *st;
+    uint32_t n = 0;
+
+    ang_buf_clear(pages);
+    ang_buf_clear(cover);
+    st = wrong_cover(w, &book->cover);
+    if (st == NULL)
+        st = number_pages(book, r->next, w->is_record, pages, &n);
+    if (st != NULL) {
+        finish_status(w, &st);
+        return;
+    }
+    ang_wire_add_cover(cover, &w->book.cover, w->book.cover.correlation_id);
+    w->code = ANG_OK;
+    w->first = r->next;
+    w->pages = n;
+    w->response = response_of(ang_buf_slice(cover), ang_buf_slice(pages), r->next + n, &value);
+    if (n > 0 && value.n <= max)
+        events_effect(w, r->next, n, value, ang_buf_slice(pages), w->response);
+    else if (n > 0)
+        split_events(w, ang_buf_slice(cover), ang_buf_slice(pages), r->next, max - cover->n);
+    if (n > 0) {
+        root_append(r, ang_buf_slice(pages), r->next + n);
+        store_snapshot(w, book, r->next - 1);
+    }
+    finish(w);
+}
+
+static void answered_revocation(struct work *w, const struct ang_wire_revocation *rv) {
+    struct lane *l = w->part->lane;
+    const int n = (int)(rv->reason.n > 900 ? 900 : rv->reason.n);
+    const char *reason = rv->reason.n == 0 ? "" : (const char *)rv->reason.p;
+    struct ang_status *st = ang_status_new(ANG_FAILED_PRECONDITION, "Command revoked: %.*s", n, reason);
+    char root[ANG_UUID_TEXT + 1];
+
+    ang_uuid_text(w->root_id.id, root);
+    if (rv->send_to_dead_letter_queue)
+        dead_letter(w, st->msg);
+    if (rv->escalate)
+        ANG_LOG(ANG_LOG_ERROR, "ESCALATE", st->msg, "domain", l->domain->name, "root", root, "command",
+                ANG_F("%.*s", (int)w->command_id.n, (const char *)w->command_id.p));
+    if (rv->emit_system_revocation)
+        compensation_failed(w, rv);
+    finish_status(w, &st);
+}
+
+void aggregate_answered(struct work *w, struct ang_slice response, bool business_response) {
+    const int64_t max = w->part->lane->set->limits.message;
+    struct ang_wire_business_response br = {.result = ANG_RESULT_EVENTS};
+    struct ang_status *st;
+    struct ang_err *er;
+
+    if ((int64_t)response.n > max) {
+        st = ang_status_new(ANG_INTERNAL, "the answer of the business logic has %zu bytes, limits.message is %lld",
+                            response.n, (long long)max);
+        finish_status(w, &st);
+        return;
+    }
+    er = business_response ? ang_wire_parse_business_response(response, &br)
+                           : ang_wire_parse_event_book(response, &br.events);
+    if (er != NULL) {
+        st = ang_status_new(ANG_INTERNAL, "the answer of the business logic cannot be read: %s", er->msg);
+        ang_err_free(&er);
+        finish_status(w, &st);
+        return;
+    }
+    switch (br.result) {
+    case ANG_RESULT_EVENTS:
+        answered_events(w, &br.events);
+        return;
+    case ANG_RESULT_REVOCATION:
+        answered_revocation(w, &br.revocation);
+        return;
+    case ANG_RESULT_NONE: /* no result: no event, a success that stores nothing */
+        memset(&br.events, 0, sizeof br.events);
+        answered_events(w, &br.events);
+        return;
+    }
+}

@@ -1,0 +1,241 @@
+/* Batches: sealing what is finished into a transaction, and bringing it into the store once it is committed.
+ *
+ * Sealed by the lane between two polls (lane.md L4): the token, the epochs of the parts, and for every part it writes for
+ * the positions of all its inputs.  After that nothing in it changes; it is committed once, or dropped. */
+#include "processor/lane_priv.h"
+
+#include <stdio.h>
+
+/* A transaction is not made larger than this; the rest waits for the next one. */
+#define BATCH_WORKS_MAX 10000
+#define BATCH_BYTES_MAX (8 << 20)
+
+static struct batch *batch_new(struct lane *l, struct ang_log_token *token) {
+    struct batch *b = ANG_NEW(struct batch);
+
+    b->magic = BATCH_MAGIC;
+    b->lane = l;
+    b->token = token;
+    TAILQ_INIT(&b->works);
+    b->parts = ang_calloc((size_t)l->domain->partitions, sizeof *b->parts);
+    return (b);
+}
+
+void batch_free(struct batch *b) {
+    size_t i;
+
+    if (b == NULL)
+        return;
+    ANG_CHECK(b, BATCH_MAGIC);
+    AN(TAILQ_EMPTY(&b->works));
+    for (i = 0; i < b->n_pos; i++)
+        ang_buf_fini(&b->metas[i]);
+    ang_log_token_unref(b->token);
+    ang_err_free(&b->er);
+    free(b->recs);
+    free(b->pos);
+    free(b->metas);
+    free(b->parts);
+    b->magic = 0;
+    free(b);
+}
+
+static void touch(struct batch *b, struct part *p) {
+    if (p->sealed_in == b)
+        return;
+    p->sealed_in = b;
+    b->parts[b->n_parts++] = (struct batch_part){.part = p, .epoch = p->epoch};
+}
+
+static struct ang_out *add_rec(struct batch *b, const struct ang_out *out) {
+    if (b->n_recs == b->cap_recs) {
+        b->cap_recs = b->cap_recs == 0 ? 64 : b->cap_recs * 2;
+        b->recs = ang_realloc(b->recs, b->cap_recs * sizeof *b->recs);
+    }
+    b->recs[b->n_recs] = *out;
+    return (&b->recs[b->n_recs++]);
+}
+
+static size_t take_works(struct batch *b) {
+    struct lane *l = b->lane;
+    struct work *w;
+    struct effect *e;
+    size_t n = 0, bytes = 0;
+
+    while (n < BATCH_WORKS_MAX && bytes < BATCH_BYTES_MAX && (w = TAILQ_FIRST(&l->done)) != NULL) {
+        TAILQ_REMOVE(&l->done, w, link);
+        l->n_done--;
+        TAILQ_INSERT_TAIL(&b->works, w, link);
+        touch(b, w->part);
+        ang_doneset_mark(&w->part->in[w->input].done, w->offset);
+        STAILQ_FOREACH(e, &w->effects, link) {
+            add_rec(b, &e->out);
+            bytes += e->out.value.n;
+        }
+        n++;
+    }
+    return (n);
+}
+
+/* The barrier record, in both topics that a takeover reads. */
+static void take_barrier(struct batch *b) {
+    struct lane *l = b->lane;
+    struct barrier *ba = l->barriers;
+    const struct ang_topic *topics[2] = {l->domain->events, l->domain->snapshots};
+    struct ang_out out = {.tombstone = true, .hdrs = b->barrier_hdrs, .n_hdrs = ANG_COUNT(b->barrier_hdrs)};
+    size_t i, k;
+
+    if (ba == NULL)
+        return;
+    l->barriers = ba->next;
+    b->barrier = ba;
+    snprintf(b->barrier_text[0], sizeof b->barrier_text[0], "!owner/%.140s", l->domain->group);
+    snprintf(b->barrier_text[1], sizeof b->barrier_text[1], "%d", ang_log_token_generation(b->token));
+    b->barrier_hdrs[0] = (struct ang_hdr){"barrier", ang_slice_str(ba->id)};
+    b->barrier_hdrs[1] = (struct ang_hdr){"generation", ang_slice_str(b->barrier_text[1])};
+    b->barrier_hdrs[2] = (struct ang_hdr){"worker", ang_slice_str(l->instance)};
+    out.key = ang_slice_str(b->barrier_text[0]);
+    for (i = 0; i < ba->n; i++) {
+        struct part *p = &l->parts[ba->takes[i].partition];
+
+        if (p->epoch != ba->takes[i].epoch)
+            continue;
+        touch(b, p);
+        for (k = 0; k < ANG_COUNT(topics); k++) {
+            out.topic = topics[k];
+            out.partition = p->no;
+            add_rec(b, &out);
+        }
+    }
+}
+
+static void take_positions(struct batch *b) {
+    size_t i, n = 0;
+    int k;
+
+    b->n_pos = b->n_parts * N_INPUTS;
+    b->pos = ang_calloc(b->n_pos, sizeof *b->pos);
+    b->metas = ang_calloc(b->n_pos, sizeof *b->metas);
+    for (i = 0; i < b->n_parts; i++)
+        for (k = 0; k < N_INPUTS; k++, n++) {
+            struct part *p = b->parts[i].part;
+            const struct input *in = &p->in[k];
+
+            b->pos[n] = (struct ang_pos){.topic = in->topic, .partition = p->no, .offset = in->committed};
+            if (p->phase == PART_SERVING) {
+                b->pos[n].offset = ang_doneset_base(&in->done);
+                /* part_balance keeps the span so small that the set always fits. */
+                if (ang_doneset_count(&in->done) > 0)
+                    AN(ang_doneset_encode(&in->done, ANG_DONESET_MAX_TEXT, &b->metas[n]));
+            } else {
+                ang_buf_add_slice(&b->metas[n], ang_buf_slice(&in->meta));
+            }
+            b->pos[n].meta = ang_buf_slice(&b->metas[n]);
+        }
+}
+
+struct batch *batch_seal(struct lane *l, struct ang_log_token *token) {
+    struct batch *b = batch_new(l, token);
+    size_t i;
+
+    if (l->barriers != NULL)
+        take_barrier(b);
+    else
+        take_works(b);
+    if (l->recommit && b->barrier == NULL) { /* positions are kept alive although nothing moves (lane.md L5) */
+        for (i = 0; i < (size_t)l->domain->partitions; i++)
+            if (l->parts[i].phase == PART_SERVING)
+                touch(b, &l->parts[i]);
+        l->recommit = false;
+    }
+    for (i = 0; i < b->n_parts; i++)
+        b->parts[i].part->sealed_in = NULL;
+    take_positions(b);
+    return (b);
+}
+
+/* ---- after the commit: committer thread ---- */
+static struct batch_part *part_of(struct batch *b, const struct part *p) {
+    size_t i;
+
+    for (i = 0; i < b->n_parts; i++)
+        if (b->parts[i].part == p)
+            return (&b->parts[i]);
+    ang_panic(__FILE__, __LINE__, __func__, "a work of a part that is not in its batch");
+}
+
+static void note(int64_t *next, int64_t offset) {
+    if (offset >= *next)
+        *next = offset + 1;
+}
+
+static void apply_work(struct batch *b, struct ang_store_batch *sb, struct work *w, const struct ang_out **rec) {
+    struct batch_part *bp = part_of(b, w->part);
+    struct ang_store_part *store = w->part->shard->store;
+    struct ang_store_done done = {.first = w->first, .pages = w->pages, .time_ms = 0};
+    struct ang_buf refusal = {NULL, 0, 0};
+    struct effect *e;
+
+    STAILQ_FOREACH(e, &w->effects, link) {
+        const struct ang_out *out = (*rec)++;
+
+        if (e->kind == EFFECT_EVENTS) {
+            const struct ang_store_book book = {
+                .first = e->first, .pages = e->pages, .time_ms = out->time_ms, .book = out->value};
+
+            ang_store_put_book(sb, store, &w->root_id, &book, w->book.cover.correlation_id);
+            note(&bp->next_event, out->offset);
+            if (done.time_ms == 0)
+                done.time_ms = out->time_ms;
+        } else if (e->kind == EFFECT_SNAPSHOT) {
+            ang_store_put_snapshot(sb, store, &w->root_id, out->value);
+            note(&bp->next_snapshot, out->offset);
+        }
+    }
+    if (done.time_ms != 0)
+        ang_store_put_done(sb, store, &w->root_id, w->command_id, &done);
+    if (w->status != NULL && !w->open_status && w->reply_to.n > 0) {
+        refusal_encode(&refusal, w->status, ang_wall_ms());
+        ang_store_put_refusal(sb, store, &w->root_id, w->command_id, w->deadline_ms, ang_buf_slice(&refusal));
+        if (w->deadline_ms > bp->refusals_until_ms)
+            bp->refusals_until_ms = w->deadline_ms;
+        ang_buf_fini(&refusal);
+    }
+}
+
+void batch_apply(struct batch *b) {
+    struct lane *l = b->lane;
+    struct ang_store_batch *sb = ang_store_batch_new(worker_store(l->worker));
+    const struct ang_out *rec = b->recs;
+    struct ang_err *er;
+    struct work *w;
+    size_t i, n;
+
+    if (b->barrier != NULL) { /* the takeover reads it itself */
+        ang_store_batch_free(sb);
+        return;
+    }
+    TAILQ_FOREACH(w, &b->works, link)
+        apply_work(b, sb, w, &rec);
+    for (i = 0; i < b->n_parts; i++) {
+        struct batch_part *bp = &b->parts[i];
+        struct ang_store_part *store = bp->part->shard->store;
+
+        if (bp->next_event > 0)
+            ang_store_put_position(sb, store, l->domain->events->name, bp->next_event, ANG_SLICE_NONE);
+        if (bp->next_snapshot > 0)
+            ang_store_put_position(sb, store, l->domain->snapshots->name, bp->next_snapshot, ANG_SLICE_NONE);
+    }
+    for (n = 0; n < b->n_pos; n++)
+        ang_store_put_position(sb, b->parts[n / N_INPUTS].part->shard->store, b->pos[n].topic->name, b->pos[n].offset,
+                               b->pos[n].meta);
+    er = ang_store_write(sb);
+    if (er != NULL) { /* it is committed: the answers stand, the parts are rebuilt from the log (lane.md L19) */
+        ANG_LOG(ANG_LOG_ERROR, "STORE-FAILED", "the state store could not be written; its partitions are rebuilt", "domain",
+                l->domain->name, "error", er->msg);
+        ang_err_free(&er);
+        for (i = 0; i < b->n_parts; i++)
+            b->parts[i].store_failed = true;
+    }
+    ang_store_batch_free(sb);
+}

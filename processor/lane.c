@@ -1,0 +1,540 @@
+/* The lane: one loop that reads, runs, seals and answers.  What blocks is elsewhere (committer.c, takeover.c). */
+#include "processor/lane_priv.h"
+
+#include <stdlib.h>
+
+#define READ_MAX 1024
+#define OPEN_BYTES_MAX (24 << 20)
+#define DONE_MAX 10000
+#define TICK_MS 1000
+#define RECOMMIT_MS (3600 * 1000)
+#define DRAIN_MS 8000
+/* After a takeover stored refusals are looked for this long: no caller waits longer. */
+#define REFUSALS_MS (3600 * 1000)
+
+void lane_fatal(struct lane *l, struct ang_err *er) {
+    worker_fatal(l->worker, er);
+}
+
+static void report_ready(struct lane *l) {
+    bool ready = l->assigned_once && !l->draining;
+    int32_t i;
+
+    for (i = 0; i < l->domain->partitions; i++)
+        if (l->parts[i].phase == PART_TAKEOVER || l->parts[i].phase == PART_FAILED)
+            ready = false;
+    worker_lane_ready(l->worker, l, ready);
+}
+
+static void show(struct part *p, enum shard_state state) {
+    ANG_PT(pthread_rwlock_wrlock(&p->shard->lock));
+    p->shard->state = state;
+    ANG_PT(pthread_rwlock_unlock(&p->shard->lock));
+    worker_shard_changed(p->lane->worker);
+}
+
+/* ---- taking over ---- */
+static void take(struct lane *l, struct part *const *parts, size_t n, bool reset) {
+    struct take *takes = ang_calloc(n, sizeof *takes);
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        struct part *p = parts[i];
+
+        show(p, SHARD_COMING);
+        part_drop(p);
+        p->phase = PART_TAKEOVER;
+        takes[i] = (struct take){.partition = p->no, .epoch = p->epoch, .reset = reset};
+    }
+    takeover_push(l->takeover, takes, n);
+    free(takes);
+    report_ready(l);
+}
+
+void lane_store_failed(struct part *p, struct ang_err *er) {
+    ANG_LOG(ANG_LOG_ERROR, "STORE-FAILED", "the state store could not be read; the partition is rebuilt from the log", "domain",
+            p->lane->domain->name, "partition", ANG_F("%d", p->no), "error", er->msg);
+    ang_err_free(&er);
+    take(p->lane, &p, 1, true);
+}
+
+void lane_barrier_asked(struct barrier *b) {
+    struct lane *l = b->lane;
+    size_t i, live = 0;
+    int k;
+
+    for (i = 0; i < b->n; i++) {
+        struct part *p = &l->parts[b->takes[i].partition];
+
+        if (p->epoch != b->takes[i].epoch)
+            continue;
+        live++;
+        for (k = 0; k < N_INPUTS; k++) {
+            struct input *in = &p->in[k];
+            const struct ang_pos *pos = &b->pos[i * N_INPUTS + (size_t)k];
+
+            in->committed = pos->offset;
+            ang_buf_clear(&in->meta);
+            ang_buf_add_slice(&in->meta, pos->meta);
+        }
+    }
+    if (live == 0 || l->draining) {
+        b->er = ang_err_new(ANG_E_SHUTDOWN, "the partitions have gone elsewhere");
+        takeover_barrier_done(b);
+        return;
+    }
+    b->next = l->barriers;
+    l->barriers = b;
+    ang_loop_wake(l->loop);
+}
+
+void lane_taken_over(struct lane *l, const struct take *takes, size_t n, struct ang_err *er) {
+    size_t i;
+
+    if (er != NULL && er->cls == ANG_FATAL) {
+        lane_fatal(l, er);
+        return;
+    }
+    for (i = 0; i < n; i++) {
+        struct part *p = &l->parts[takes[i].partition];
+
+        if (p->epoch != takes[i].epoch)
+            continue;
+        p->refusals_until_ms = ang_wall_ms() + REFUSALS_MS; /* the store may hold some */
+        p->committed_ms = ang_now_ms();
+        show(p, SHARD_SERVING);
+        er = part_serve(p);
+        if (er != NULL) {
+            lane_fatal(l, er);
+            return;
+        }
+    }
+    report_ready(l);
+}
+
+/* ---- membership ---- */
+static void assigned(void *arg, const int32_t *partitions, size_t n) {
+    struct lane *l;
+    struct part **parts;
+    size_t i;
+
+    ANG_CAST(l, arg, LANE_MAGIC);
+    l->assigned_once = true;
+    if (n == 0) {
+        report_ready(l);
+        return;
+    }
+    parts = ang_calloc(n, sizeof(struct part *));
+    ANG_LOG(ANG_LOG_INFO, "ASSIGNED", "partitions are ours", "domain", l->domain->name, "partitions", ANG_F("%zu", n));
+    for (i = 0; i < n; i++) {
+        ANG_ASSERT(partitions[i] >= 0 && partitions[i] < l->domain->partitions);
+        parts[i] = &l->parts[partitions[i]];
+    }
+    take(l, parts, n, false);
+    free(parts);
+}
+
+static void await_commit(struct lane *l) {
+    if (l->committing == NULL)
+        return;
+    ANG_PT(pthread_mutex_lock(&l->lock));
+    while (!l->commit_over)
+        ANG_PT(pthread_cond_wait(&l->cond, &l->lock));
+    ANG_PT(pthread_mutex_unlock(&l->lock));
+}
+
+static void revoked(void *arg, const int32_t *partitions, size_t n, bool lost) {
+    struct lane *l;
+    size_t i;
+
+    ANG_CAST(l, arg, LANE_MAGIC);
+    ANG_LOG(ANG_LOG_INFO, lost ? "LOST" : "REVOKED", "partitions go elsewhere", "domain", l->domain->name, "partitions",
+            ANG_F("%zu", n));
+    await_commit(l);
+    for (i = 0; i < n; i++) {
+        struct part *p = &l->parts[partitions[i]];
+
+        show(p, SHARD_AWAY);
+        part_drop(p);
+        p->phase = PART_NONE;
+        takeover_release(l->takeover, p->no);
+    }
+    report_ready(l);
+}
+
+/* ---- after a commit ---- */
+static void settle_work(struct lane *l, struct work *w) {
+    struct root *r = w->root;
+
+    if (w->part->epoch == w->epoch) {
+        w->part->open--;
+        if (r != NULL) {
+            r->open--;
+            if (w->indexed)
+                ang_table_remove(&l->ids, &w->by_id);
+            w->indexed = false;
+            root_rest(r);
+        }
+    }
+    work_free(w);
+}
+
+static void committed(struct lane *l, struct batch *b) {
+    struct answers as = {.worker = l->worker};
+    struct part *failed[1];
+    struct work *w;
+    size_t i;
+    int k;
+
+    for (i = 0; i < b->n_parts; i++) {
+        struct part *p = b->parts[i].part;
+
+        if (p->epoch != b->parts[i].epoch)
+            continue;
+        p->committed_ms = ang_now_ms();
+        for (k = 0; k < N_INPUTS; k++) {
+            p->in[k].committed = b->pos[i * N_INPUTS + (size_t)k].offset;
+            ang_buf_clear(&p->in[k].meta);
+            ang_buf_add_slice(&p->in[k].meta, b->pos[i * N_INPUTS + (size_t)k].meta);
+        }
+        if (b->parts[i].refusals_until_ms > p->refusals_until_ms)
+            p->refusals_until_ms = b->parts[i].refusals_until_ms;
+    }
+    TAILQ_FOREACH(w, &b->works, link)
+        answers_add(&as, w);
+    answers_send(&as);
+    while ((w = TAILQ_FIRST(&b->works)) != NULL) {
+        TAILQ_REMOVE(&b->works, w, link);
+        settle_work(l, w);
+    }
+    for (i = 0; i < b->n_parts; i++)
+        if (b->parts[i].store_failed && b->parts[i].part->epoch == b->parts[i].epoch) {
+            failed[0] = b->parts[i].part;
+            take(l, failed, 1, true);
+        }
+}
+
+/* Nothing of it is visible: what was in it, and what stood on it, is read and run again from the committed positions. */
+static void aborted(struct lane *l, struct batch *b, bool unknown) {
+    struct ang_err *er;
+    struct work *w;
+    size_t i;
+
+    ANG_LOG_EVERY(1000, ANG_LOG_WARN, unknown ? "COMMIT-UNKNOWN" : "COMMIT-ABORTED",
+                  unknown ? "the outcome of a transaction is unknown: it is read from the log"
+                          : "a transaction was aborted: its commands run again",
+                  "domain", l->domain->name, "error", b->er->msg);
+    l->committing = b; /* part_drop looks there */
+    for (i = 0; i < b->n_parts; i++) {
+        struct part *p = b->parts[i].part;
+
+        if (p->epoch != b->parts[i].epoch)
+            continue;
+        if (p->phase == PART_SERVING && unknown) {
+            take(l, &p, 1, false);
+        } else if (p->phase == PART_SERVING) {
+            part_drop(p);
+            er = part_serve(p);
+            if (er != NULL)
+                lane_fatal(l, er);
+        }
+    }
+    l->committing = NULL;
+    while ((w = TAILQ_FIRST(&b->works)) != NULL) {
+        TAILQ_REMOVE(&b->works, w, link);
+        settle_work(l, w);
+    }
+    l->pause_until_ms = ang_now_ms() + 20;
+}
+
+void lane_batch_settled(struct batch *b) {
+    struct lane *l = b->lane;
+
+    ANG_CHECK(b, BATCH_MAGIC);
+    l->committing = NULL;
+    if (b->barrier != NULL) {
+        b->barrier->er = b->er;
+        b->er = NULL;
+        takeover_barrier_done(b->barrier);
+    } else if (b->er == NULL) {
+        committed(l, b);
+    } else if (b->er->cls == ANG_FATAL) {
+        lane_fatal(l, ang_err_dup(b->er));
+        aborted(l, b, false);
+    } else {
+        aborted(l, b, b->er->cls == ANG_UNKNOWN);
+    }
+    batch_free(b);
+}
+
+/* ---- the turn ---- */
+static void read_inputs(struct lane *l) {
+    struct ang_rec *recs[READ_MAX];
+    struct ang_err *er;
+    size_t i, n;
+    int round;
+
+    for (round = 0; round < 4; round++) {
+        if (l->open_bytes > OPEN_BYTES_MAX || l->n_done > DONE_MAX)
+            return; /* what ends them wakes the loop again */
+        er = ang_log_reader_poll(l->reader, recs, READ_MAX, 0, &n);
+        if (er != NULL && er->code == ANG_E_LOG_POSITION) {
+            ANG_LOG(ANG_LOG_ERROR, "POSITION-GONE", "records that were not processed have been deleted from the log", "domain",
+                    l->domain->name, "error", er->msg);
+            lane_fatal(l, er);
+            return;
+        }
+        if (er != NULL) {
+            lane_fatal(l, er);
+            return;
+        }
+        for (i = 0; i < n; i++)
+            admit(l, recs[i]);
+        if (n < READ_MAX)
+            return;
+    }
+    ang_loop_wake(l->loop);
+}
+
+static void drop_stale_barriers(struct lane *l) {
+    struct barrier **at = &l->barriers, *b;
+
+    while ((b = *at) != NULL) {
+        size_t i, live = 0;
+
+        for (i = 0; i < b->n; i++)
+            live += l->parts[b->takes[i].partition].epoch == b->takes[i].epoch;
+        if (live > 0 && !l->draining) {
+            at = &b->next;
+            continue;
+        }
+        *at = b->next;
+        b->er = ang_err_new(ANG_E_SHUTDOWN, "the partitions have gone elsewhere");
+        takeover_barrier_done(b);
+    }
+}
+
+static void seal(struct lane *l) {
+    struct ang_log_token *token;
+    struct ang_err *er;
+
+    drop_stale_barriers(l);
+    if (l->committing != NULL || (l->n_done == 0 && l->barriers == NULL && !l->recommit))
+        return;
+    if (ang_now_ms() < l->pause_until_ms) {
+        ang_timer_set(l->loop, &l->poll_timer, l->pause_until_ms);
+        return;
+    }
+    er = ang_log_member_token(l->member, &token);
+    if (er != NULL) { /* joining: soon */
+        if (er->cls == ANG_FATAL) {
+            lane_fatal(l, er);
+            return;
+        }
+        ang_err_free(&er);
+        ang_timer_set(l->loop, &l->poll_timer, ang_now_ms() + 20);
+        return;
+    }
+    l->generation = ang_log_token_generation(token);
+    l->committing = batch_seal(l, token);
+    if (l->committing->n_parts == 0) {
+        batch_free(l->committing);
+        l->committing = NULL;
+        return;
+    }
+    committer_push(l->committer, l->committing);
+}
+
+static void turn(void *arg) {
+    struct lane *l;
+    struct ang_err *er;
+    int32_t i;
+
+    ANG_CAST(l, arg, LANE_MAGIC);
+    if (l->stopped)
+        return;
+    er = ang_log_member_poll(l->member, 0);
+    if (er != NULL) {
+        l->stopped = true;
+        lane_fatal(l, er);
+        return;
+    }
+    if (!l->draining)
+        read_inputs(l);
+    for (i = 0; i < l->domain->partitions; i++)
+        part_balance(&l->parts[i]);
+    lane_evict(l);
+    seal(l);
+}
+
+static void poll_fire(struct ang_timer *t) {
+    (void)t; /* the turn that follows does it */
+}
+
+static void tick(struct ang_timer *t) {
+    struct lane *l = ANG_CONTAINER(t, struct lane, tick);
+    const int64_t now = ang_now_ms();
+    int32_t i;
+
+    for (i = 0; i < l->domain->partitions; i++)
+        if (l->parts[i].phase == PART_SERVING && now - l->parts[i].committed_ms > RECOMMIT_MS)
+            l->recommit = true;
+    ang_timer_set(l->loop, &l->tick, now + TICK_MS);
+}
+
+/* ---- life ---- */
+static void wake(void *arg) {
+    ang_loop_wake(((struct lane *)arg)->loop);
+}
+
+struct lane *lane_new(struct ang_worker *w, const struct ang_domain *d, int index) {
+    struct lane *l = ANG_NEW(struct lane);
+    const struct ang_worker_conf *wc = worker_conf(w);
+    int32_t i;
+    int k;
+
+    l->magic = LANE_MAGIC;
+    l->worker = w;
+    l->domain = d;
+    l->set = wc->settings;
+    l->log = wc->log;
+    l->index = index;
+    l->instance = ang_sprintf("%s%s-%s-%d", l->set->topology.prefix, d->name, worker_id(w), index);
+    for (k = 0; k < 2; k++)
+        l->txn_id[k] = ang_sprintf("%s-%d", l->instance, k);
+    TAILQ_INIT(&l->ready);
+    TAILQ_INIT(&l->idle);
+    TAILQ_INIT(&l->done);
+    ang_timer_init(&l->poll_timer, poll_fire);
+    ang_timer_init(&l->tick, tick);
+    ANG_PT(pthread_mutex_init(&l->lock, NULL));
+    ANG_PT(pthread_cond_init(&l->cond, NULL));
+    l->loop = ang_loop_new("ang-lane", turn, l);
+    l->parts = ang_calloc((size_t)d->partitions, sizeof *l->parts);
+    for (i = 0; i < d->partitions; i++)
+        part_init(&l->parts[i], l, i);
+    return (l);
+}
+
+static struct ang_err *open_all(struct lane *l) {
+    const struct ang_log_reader_conf rc = {
+        .name = l->instance, .wake = wake, .arg = l, .fetch_wait_ms = 100, .memory = 16 << 20};
+    const struct ang_log_member_conf mc = {.group = l->domain->group,
+                                           .topic = l->domain->commands->name,
+                                           .instance = l->instance,
+                                           .session_timeout_ms = (int)l->set->worker.session_timeout_ms,
+                                           .wake = wake,
+                                           .assigned = assigned,
+                                           .revoked = revoked,
+                                           .arg = l};
+    struct ang_err *er = business_open(l);
+
+    if (er == NULL)
+        er = ang_log_reader_open(l->log, &rc, &l->reader);
+    if (er == NULL)
+        er = ang_log_member_join(l->log, &mc, &l->member);
+    return (er);
+}
+
+static void start_here(void *arg) {
+    struct lane *l = arg;
+    struct ang_err *er = open_all(l);
+
+    if (er != NULL) {
+        l->stopped = true;
+        lane_fatal(l, er);
+        return;
+    }
+    l->stopped = false;
+    tick(&l->tick);
+}
+
+void lane_start(struct lane *l) {
+    l->stopped = true; /* until open_all */
+    l->committer = committer_new(l);
+    l->takeover = takeover_new(l);
+    ang_loop_start(l->loop);
+    ang_loop_call(l->loop, start_here, l);
+}
+
+static void drain_here(void *arg) {
+    struct lane *l = arg;
+    int32_t i;
+    int k;
+
+    l->draining = true;
+    for (i = 0; i < l->domain->partitions; i++)
+        for (k = 0; k < N_INPUTS; k++)
+            if (l->parts[i].in[k].reading) {
+                ang_log_reader_remove(l->reader, l->parts[i].in[k].topic, i);
+                l->parts[i].in[k].reading = false;
+            }
+    drop_stale_barriers(l);
+}
+
+struct look {
+    struct lane *l;
+    bool busy;
+};
+
+static void look_here(void *arg) {
+    struct look *lk = arg;
+
+    lk->busy = lk->l->committing != NULL || lk->l->n_done > 0 || lk->l->calls > 0;
+}
+
+static void leave_here(void *arg) {
+    struct lane *l = arg;
+
+    ang_log_member_leave(l->member, false);
+    l->member = NULL;
+    l->stopped = true;
+    ang_timer_cancel(l->loop, &l->tick);
+    ang_timer_cancel(l->loop, &l->poll_timer);
+    drop_stale_barriers(l);
+}
+
+static void close_here(void *arg) {
+    struct lane *l = arg;
+    int32_t i;
+
+    for (i = 0; i < l->domain->partitions; i++)
+        part_drop(&l->parts[i]);
+    business_close(l);
+    ang_log_reader_close(l->reader);
+    l->reader = NULL;
+}
+
+void lane_stop(struct lane *l) {
+    const int64_t until = ang_now_ms() + DRAIN_MS;
+    struct look lk = {.l = l, .busy = true};
+    int32_t i;
+
+    if (l == NULL)
+        return;
+    ANG_CHECK(l, LANE_MAGIC);
+    ang_loop_call(l->loop, drain_here, l);
+    while (lk.busy && ang_now_ms() < until) {
+        ang_loop_call(l->loop, look_here, &lk);
+        if (lk.busy)
+            nanosleep(&(struct timespec){.tv_nsec = 5 * 1000 * 1000}, NULL);
+    }
+    ang_loop_call(l->loop, leave_here, l);
+    committer_stop(l->committer);
+    takeover_stop(l->takeover);
+    ang_loop_call(l->loop, close_here, l);
+    ang_loop_stop(l->loop);
+    for (i = 0; i < l->domain->partitions; i++)
+        part_fini(&l->parts[i]);
+    ang_table_fini(&l->ids);
+    free(l->parts);
+    free(l->instance);
+    free(l->txn_id[0]);
+    free(l->txn_id[1]);
+    ang_buf_fini(&l->scratch);
+    ang_buf_fini(&l->scratch2);
+    ANG_PT(pthread_mutex_destroy(&l->lock));
+    ANG_PT(pthread_cond_destroy(&l->cond));
+    l->magic = 0;
+    free(l);
+}

@@ -1,0 +1,362 @@
+/* The lane, from inside.
+ *
+ *   work    an open input record, what it asks, and what became of it (effects, an answer)
+ *   root    one aggregate in memory: its queue of works, its history with what is staged
+ *   part    a partition that is ours: its inputs, its roots, its epoch
+ *   batch   a sealed transaction: works, records, positions, token
+ *   shard   the part as other threads see it: its store, whether it serves
+ *
+ *            admit            invoke             finish           seal             commit, apply        settle
+ *   reader ---------> root.queue -----> running ---------> lane.done ------> batch ------------> batch.settle ---> answers
+ *
+ * Threads: everything belongs to the lane's loop, except: a sealed batch belongs to the committer until it is handed back;
+ * the takeover thread owns the parts' stores until their phase is SERVING; shards have a lock.
+ *
+ * Invariants: a work is in exactly one place (a queue, running, lane.done, a batch).  A root that has works is in
+ * part->roots; nothing of a part outlives part_drop except batches under way, whose works carry an old epoch and touch
+ * nothing but their answer. */
+#ifndef ANG_LANE_PRIV_H
+#define ANG_LANE_PRIV_H
+
+#include <pthread.h>
+#include <sys/queue.h>
+
+#include "base/base.h"
+#include "base/kill.h"
+#include "base/op.h"
+#include "processor/doneset.h"
+#include "processor/processor.h"
+#include "processor/table.h"
+#include "proto/frame.h"
+#include "statestore/statestore.h"
+#include "topology/owners.h"
+
+enum { INPUT_COMMANDS, INPUT_REACTIONS, N_INPUTS };
+
+/* ---- what a work does to the log and the store ---- */
+enum effect_kind { EFFECT_EVENTS, EFFECT_SNAPSHOT, EFFECT_OTHER };
+
+struct effect { /* one output record; one allocation */
+    STAILQ_ENTRY(effect) link;
+    enum effect_kind kind;
+    struct ang_out out;
+    struct ang_hdr hdrs[8];
+    uint32_t first, pages; /* EVENTS */
+    struct ang_blob *blob; /* what out.value points into; may be NULL */
+    size_t n_text;
+    uint8_t text[1400]; /* key and header values; last: it is not cleared */
+};
+STAILQ_HEAD(effects, effect);
+
+/* ---- works ---- */
+enum variant { VARIANT_UNKNOWN, VARIANT_BUSINESS_LOGIC, VARIANT_AGGREGATE }; /* the services business logic may serve */
+
+struct work {
+    unsigned magic;
+#define WORK_MAGIC 0x30416b01
+    TAILQ_ENTRY(work) link; /* root->queue, lane->done or batch->works */
+    struct ang_node by_id;  /* lane->ids while it is open and has a command id */
+    bool indexed;
+    struct part *part;
+    uint32_t epoch; /* of the part when it was admitted: differs = the part was dropped meanwhile */
+    int input;      /* INPUT_… */
+    int64_t offset;
+    struct ang_rec *rec;
+    struct ang_buf rewritten; /* the command book with its correlation id, when the record had none */
+    struct ang_wire_command_book book;
+    struct ang_root root_id;
+    struct root *root; /* NULL once its part was dropped, and for records that concern no root */
+    struct ang_slice command_id;
+    char input_text[80];       /* topic/partition/offset, when there is no command-id header */
+    struct ang_slice reply_to; /* gateway id; empty: nobody waits */
+    uint32_t attempt;
+    int64_t start_ms, deadline_ms; /* wall clock */
+    unsigned tries;
+    enum variant variant;      /* asked last */
+    bool tried_both;
+    bool is_record;            /* kind: record: facts, the business is not asked (contract 15) */
+    struct ang_rpc_call *call; /* running */
+    int64_t call_until_ms;     /* monotonic */
+    struct ang_timer retry;
+    /* outcome, once finished */
+    bool finished, answered;
+    bool open_status;          /* leaves the command open: answered already, not remembered */
+    struct effects effects;
+    uint32_t first, pages;     /* events stored by it */
+    uint32_t code;             /* of the answer */
+    struct ang_status *status; /* code != ANG_OK */
+    struct ang_blob *response; /* code == ANG_OK */
+    TAILQ_HEAD(, work) copies; /* copies of this command that came while it was open */
+};
+TAILQ_HEAD(works, work);
+
+/* ---- roots ---- */
+struct root {
+    unsigned magic;
+#define ROOT_MAGIC 0x7007aa01
+    struct ang_node node; /* part->roots */
+    TAILQ_ENTRY(root) lru; /* lane->idle while it has no works; */
+    TAILQ_ENTRY(root) wait; /* lane->ready while it waits for a call slot */
+    bool is_idle, is_waiting;
+    bool stepping; /* aggregate_next is on the stack */
+    struct part *part;
+    struct ang_root id; /* edition is owned */
+    struct works queue;   /* waiting, in the order of the log */
+    struct work *running;
+    unsigned open;        /* works in queue, running, done or in a batch */
+    /* history, with what is staged; loaded on demand */
+    bool loaded;
+    uint32_t next;            /* next sequence */
+    struct ang_buf snapshot;  /* encoded Snapshot; empty: none */
+    bool has_snapshot;
+    uint32_t snapshot_seq;
+    struct ang_buf pages;     /* EventBook.pages fields after the snapshot, one after the other */
+};
+
+/* ---- parts ---- */
+enum part_phase { PART_NONE, PART_TAKEOVER, PART_SERVING, PART_FAILED };
+
+struct input {
+    const struct ang_topic *topic;
+    bool reading;
+    int64_t next;             /* expected from the reader */
+    struct ang_doneset done;  /* as of the batches sealed so far */
+    int64_t committed;        /* as the log has it */
+    struct ang_buf meta;
+};
+
+enum shard_state { SHARD_AWAY, SHARD_COMING, SHARD_SERVING };
+
+struct shard { /* a part as the query thread sees it */
+    pthread_rwlock_t lock;        /* held for reading while the store is read; for writing to change these */
+    struct ang_store_part *store; /* NULL: closed */
+    enum shard_state state;
+};
+
+struct part {
+    unsigned magic;
+#define PART_MAGIC 0x9a271701
+    struct lane *lane;
+    int32_t no;
+    enum part_phase phase;
+    _Atomic uint32_t epoch; /* raised by the lane whenever what is in memory of it becomes void; read by the takeover */
+    struct input in[N_INPUTS];
+    struct ang_table roots;
+    unsigned open; /* works */
+    int64_t refusals_until_ms; /* wall clock: before it the store may hold refusals */
+    int64_t committed_ms;      /* monotonic: its positions were last committed */
+    struct batch *sealed_in; /* while a batch is made */
+    struct shard *shard;
+};
+
+/* ---- batches ---- */
+struct take { /* a partition to take over, as of an epoch */
+    int32_t partition;
+    uint32_t epoch;
+    bool reset; /* its store is not to be trusted: rebuild it */
+};
+
+struct barrier { /* asked for by the takeover thread: a record of ours that it will read back (lane.md L1) */
+    struct ang_op op;
+    struct barrier *next; /* lane->barriers */
+    struct lane *lane;
+    struct takeover *takeover;
+    struct take *takes;
+    size_t n;
+    struct ang_pos *pos; /* n * N_INPUTS: where the inputs stand */
+    char id[37];
+    bool done; /* lock of the takeover */
+    struct ang_err *er;
+};
+
+struct batch_part {
+    struct part *part;
+    uint32_t epoch;
+    bool store_failed;
+    int64_t next_event, next_snapshot, refusals_until_ms; /* filled in by batch_apply; 0: none */
+};
+
+struct batch {
+    unsigned magic;
+#define BATCH_MAGIC 0xba7c4001
+    struct ang_op op; /* lane -> committer -> lane */
+    struct lane *lane;
+    struct works works;
+    struct barrier *barrier;
+    struct ang_out *recs; /* effects of the works, in order */
+    size_t n_recs, cap_recs;
+    struct ang_pos *pos;   /* of parts[i]: pos[i * N_INPUTS …] */
+    struct ang_buf *metas; /* what pos[i].meta points to */
+    size_t n_pos;
+    struct ang_hdr barrier_hdrs[3];
+    char barrier_text[2][160];
+    struct ang_log_token *token;
+    struct batch_part *parts;
+    size_t n_parts;
+    struct ang_err *er;
+};
+
+struct lane {
+    unsigned magic;
+#define LANE_MAGIC 0x1a4e0001
+    /* set once */
+    struct ang_worker *worker;
+    const struct ang_domain *domain;
+    const struct ang_settings *set;
+    struct ang_log *log;
+    int index;
+    char *instance;
+    char *txn_id[2];
+    struct ang_loop *loop;
+    struct part *parts; /* [domain->partitions] */
+    struct committer *committer;
+    struct takeover *takeover;
+    /* lane */
+    struct ang_log_member *member;
+    struct ang_log_reader *reader;
+    struct ang_rpc_channel *business;
+    enum variant variant;
+    bool variant_seen; /* it has answered something else than UNIMPLEMENTED */
+    int calls;         /* under way */
+    TAILQ_HEAD(, root) ready;
+    TAILQ_HEAD(, root) idle; /* roots without works, least recently used first */
+    size_t idle_bytes;
+    size_t open_bytes; /* of records held */
+    struct ang_table ids;
+    struct works done; /* finished, for the next batch */
+    size_t n_done;
+    struct barrier *barriers; /* waiting to be sealed */
+    bool recommit;            /* commit all positions once, though nothing moved */
+    struct batch *committing;
+    int64_t pause_until_ms; /* after an abort: not at full speed into the next one */
+    struct ang_timer poll_timer, tick;
+    bool draining, stopped, assigned_once;
+    _Atomic int32_t generation; /* of the last token: for owners */
+    struct ang_buf scratch, scratch2;
+    uint64_t forwarded, dead_lettered, skipped, bad_headers;
+    /* lock: the committer tells a revoke that waits */
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool commit_over;
+};
+
+/* ---- lane.c ---- */
+struct lane *lane_new(struct ang_worker *w, const struct ang_domain *d, int index);
+void lane_start(struct lane *l);
+void lane_stop(struct lane *l); /* drains, leaves, frees */
+bool lane_ready(struct lane *l); /* lane thread */
+void lane_fatal(struct lane *l, struct ang_err *er); /* takes er */
+void lane_batch_settled(struct batch *b);            /* lane thread */
+void lane_barrier_asked(struct barrier *b);          /* lane thread */
+void lane_taken_over(struct lane *l, const struct take *takes, size_t n, struct ang_err *er); /* lane thread; takes er */
+void lane_store_failed(struct part *p, struct ang_err *er); /* takes er: the part is dropped and rebuilt from the log */
+
+/* ---- part.c ---- */
+void part_init(struct part *p, struct lane *l, int32_t no);
+void part_fini(struct part *p);
+/* Everything of it in memory is void: works, roots, positions since the last commit.  Stops reading. */
+void part_drop(struct part *p);
+/* Serve from its committed positions on. */
+struct ang_err *part_serve(struct part *p) ANG_MUST_USE;
+struct root *part_root(struct part *p, const struct ang_root *id); /* found or made */
+void root_free(struct root *r);
+void root_rest(struct root *r); /* one of its works has ended */
+/* Takes or refuses load: an input that has too many open records is not read for a while. */
+void part_balance(struct part *p);
+void lane_evict(struct lane *l);
+
+/* ---- admit.c ---- */
+void admit(struct lane *l, struct ang_rec *rec); /* takes rec */
+void work_free(struct work *w);
+void finish_copies(struct work *w); /* the copies that wait for w get its outcome */
+
+/* ---- aggregate.c: what runs a command ---- */
+void aggregate_next(struct root *r); /* starts the next command of the root if it can */
+void aggregate_slot_free(struct lane *l);
+/* What the business answered (code OK). Finishes w. */
+void aggregate_answered(struct work *w, struct ang_slice response, bool business_response);
+
+/* ---- root.c: histories ---- */
+struct ang_err *root_load(struct root *r) ANG_MUST_USE; /* no-op when it is loaded */
+void root_append(struct root *r, struct ang_slice pages, uint32_t next);
+void root_snapshot(struct root *r, struct ang_slice snapshot, uint32_t sequence);
+struct ang_slice root_newest(const struct root *r, size_t max);
+
+/* ---- business.c: calls ---- */
+struct ang_err *business_open(struct lane *l) ANG_MUST_USE; /* loop thread, as business_close */
+void business_close(struct lane *l);
+void business_call(struct work *w);
+void business_work_init(struct work *w);
+void business_cancel(struct work *w); /* its part was dropped: takes w */
+
+/* ---- refusal.c: refusals as the store keeps them ---- */
+void refusal_encode(struct ang_buf *b, const struct ang_status *st, int64_t at_ms);
+struct ang_err *refusal_decode(struct ang_slice s, struct ang_status **ret_st, int64_t *ret_at_ms) ANG_MUST_USE;
+/* SagaCompensationFailed to the domain that the settings name: an effect of w (contract 3). */
+void compensation_failed(struct work *w, const struct ang_wire_revocation *rv);
+
+/* ---- finish.c: outcomes ---- */
+void finish(struct work *w);                                     /* effects and answer are set: into the next batch */
+void finish_status(struct work *w, struct ang_status **st);      /* a final refusal */
+void finish_open(struct work *w, struct ang_status **st);        /* answered now, its input is done without a trace */
+void finish_done(struct work *w, const struct ang_store_done *d); /* done before: answered from the store */
+struct effect *effect_new(enum effect_kind kind, const struct ang_topic *topic, int32_t partition);
+void effect_free(struct effect *e);
+/* Values are copied; what is too long for a header is cut. */
+void effect_hdr(struct effect *e, const char *name, struct ang_slice value);
+void effect_hdrf(struct effect *e, const char *name, const char *fmt, ...) ANG_PRINTF(3, 4);
+void effect_key(struct effect *e, const struct ang_root *id, const uint32_t *first); /* first NULL: the root alone */
+void dead_letter(struct work *w, const char *reason); /* an effect of w */
+
+struct answers { /* collects answers to the same gateway, to be delivered together */
+    struct ang_worker *worker;
+    struct ang_answer *head, **tail;
+    char gateway[129];
+};
+void answers_add(struct answers *as, struct work *w); /* nothing when nobody waits for it */
+void answers_send(struct answers *as);
+/* CommandResponse{events: EventBook{cover, pages, next_sequence}}; *ret_book (may be NULL) is the part EventBook{cover, pages}
+ * inside it: what is stored and what is answered share their bytes. */
+struct ang_blob *response_of(struct ang_slice cover, struct ang_slice pages, uint32_t next_sequence,
+                             struct ang_slice *ret_book);
+
+/* ---- batch.c ---- */
+struct batch *batch_seal(struct lane *l, struct ang_log_token *token); /* takes token; from what is finished */
+void batch_apply(struct batch *b);                                     /* committer thread, after the commit */
+void batch_free(struct batch *b);
+
+/* ---- committer.c ---- */
+struct committer *committer_new(struct lane *l);
+void committer_push(struct committer *c, struct batch *b); /* it comes back by lane_batch_settled */
+void committer_stop(struct committer *c);                  /* joins, frees */
+
+/* ---- takeover.c ---- */
+struct takeover *takeover_new(struct lane *l);
+void takeover_push(struct takeover *t, const struct take *takes, size_t n); /* copies; ends in lane_taken_over */
+void takeover_release(struct takeover *t, int32_t partition);               /* close its store, when it has come so far */
+void takeover_barrier_done(struct barrier *b);                              /* lane thread; b->er is set */
+void takeover_stop(struct takeover *t);
+
+/* ---- restore.c: from the log into the store; takeover thread ---- */
+struct ang_err *restore(struct lane *l, const struct take *takes, size_t n, const char *barrier_id) ANG_MUST_USE;
+
+/* ---- worker.c ---- */
+struct ang_store *worker_store(struct ang_worker *w);
+const struct ang_worker_conf *worker_conf(const struct ang_worker *w);
+const char *worker_cluster(const struct ang_worker *w);
+int64_t worker_started_ms(const struct ang_worker *w);
+const char *worker_id(const struct ang_worker *w);
+void worker_lane_ready(struct ang_worker *w, struct lane *l, bool ready);
+void worker_fatal(struct ang_worker *w, struct ang_err *er);
+void worker_deliver(struct ang_worker *w, const char *gateway, struct ang_answer *list); /* takes list */
+struct shard *worker_shard(struct ang_worker *w, const struct ang_domain *d, int32_t partition);
+void worker_shard_changed(struct ang_worker *w); /* queries that wait look again */
+
+/* ---- query.c ---- */
+struct queries; /* the query thread */
+struct queries *queries_new(struct ang_worker *w);
+void queries_look(struct queries *qs); /* any thread */
+void queries_stop(struct queries *qs); /* ends what is open; joins, frees */
+struct queries *worker_queries(struct ang_worker *w);
+
+#endif

@@ -1,0 +1,252 @@
+/* From the log into the store: what a takeover does until its own barrier record comes back (lane.md L1).  The end of a
+ * partition is never EOF, a watermark or the last stable offset: only that record proves that all before it has been read. */
+#include "processor/lane_priv.h"
+
+#include <stdlib.h>
+
+#define RECS 1000
+#define WRITE_BYTES (1 << 20)
+
+struct source { /* one topic of one part */
+    const struct ang_topic *topic;
+    const struct take *take;
+    struct ang_store_part *store;
+    int64_t next;
+    bool done;
+};
+
+struct restoring {
+    struct lane *lane;
+    struct ang_log_reader *reader;
+    struct ang_store_batch *sb;
+    const char *barrier;
+    struct source *src;
+    size_t n, open;
+    uint64_t records;
+};
+
+static bool is_barrier(const struct restoring *rs, const struct ang_rec *rec) {
+    struct ang_slice id;
+
+    return (rec->key.n > 0 && rec->key.p[0] == '!' && ang_rec_hdr(rec, "barrier", &id) && ang_slice_is(id, rs->barrier));
+}
+
+/* "<root>[@edition][/<10 digits>]" */
+static bool parse_key(struct ang_slice key, struct ang_root *ret_id, uint32_t *ret_first) {
+    struct ang_uuid id;
+    uint64_t first = 0;
+    size_t end = key.n;
+
+    if (key.n < ANG_UUID_TEXT || !ang_uuid_parse(ang_slice_of(key.p, ANG_UUID_TEXT), &id))
+        return (false);
+    if (ret_first != NULL) {
+        if (key.n < ANG_UUID_TEXT + 11 || key.p[key.n - 11] != '/' ||
+            !ang_slice_to_u64(ang_slice_of(key.p + key.n - 10, 10), &first) || first > UINT32_MAX)
+            return (false);
+        end -= 11;
+        *ret_first = (uint32_t)first;
+    }
+    memcpy(ret_id->id, id.b, 16);
+    ret_id->edition = ANG_SLICE_NONE;
+    if (end == ANG_UUID_TEXT)
+        return (true);
+    if (key.p[ANG_UUID_TEXT] != '@')
+        return (false);
+    ret_id->edition = ang_slice_of(key.p + ANG_UUID_TEXT + 1, end - ANG_UUID_TEXT - 1);
+    return (ang_name_ok(ret_id->edition));
+}
+
+static void skip(const struct ang_rec *rec, const char *why) {
+    ANG_LOG_EVERY(5000, ANG_LOG_ERROR, "FOREIGN-RECORD",
+                  "a record that angzarr cannot have written is in the log and was skipped", "topic", rec->topic->name,
+                  "partition", ANG_F("%d", rec->partition), "offset", ANG_F("%lld", (long long)rec->offset), "reason", why);
+}
+
+/* What the command of this record did in all: its own pages, or those of every record that it was split into. */
+static struct ang_store_done done_of(const struct ang_rec *rec, const struct ang_store_book *book) {
+    struct ang_store_done d = {.first = book->first, .pages = book->pages, .time_ms = book->time_ms};
+    struct ang_slice span;
+    uint64_t first, pages;
+    size_t i;
+
+    if (!ang_rec_hdr(rec, "span", &span))
+        return (d);
+    for (i = 0; i < span.n && span.p[i] != '+'; i++)
+        ;
+    if (i < span.n && ang_slice_to_u64(ang_slice_of(span.p, i), &first) &&
+        ang_slice_to_u64(ang_slice_of(span.p + i + 1, span.n - i - 1), &pages) && first <= book->first &&
+        pages <= UINT32_MAX) {
+        d.first = (uint32_t)first;
+        d.pages = (uint32_t)pages;
+    }
+    return (d);
+}
+
+static void take_events(struct restoring *rs, const struct source *s, const struct ang_rec *rec) {
+    struct ang_wire_event_book frame;
+    struct ang_store_book book;
+    struct ang_store_done done;
+    struct ang_slice id;
+    struct ang_root root;
+    struct ang_err *er;
+    uint32_t first;
+
+    if (!parse_key(rec->key, &root, &first)) {
+        skip(rec, "its key is not <root>/<sequence>");
+        return;
+    }
+    if (rec->tombstone) {
+        ang_store_del_book(rs->sb, s->store, &root, first);
+        return;
+    }
+    er = ang_wire_parse_event_book(rec->value, &frame);
+    if (er != NULL) {
+        skip(rec, er->msg);
+        ang_err_free(&er);
+        return;
+    }
+    if (frame.n_pages == 0 || frame.n_numbered != frame.n_pages || frame.first_num != first) {
+        skip(rec, "its pages do not begin at the sequence of its key");
+        return;
+    }
+    book = (struct ang_store_book){.first = first, .pages = frame.n_pages, .time_ms = rec->time_ms, .book = rec->value};
+    ang_store_put_book(rs->sb, s->store, &root, &book, frame.cover.correlation_id);
+    if (ang_rec_hdr(rec, "command-id", &id) && ang_command_id_ok(id)) {
+        done = done_of(rec, &book);
+        ang_store_put_done(rs->sb, s->store, &root, id, &done);
+    }
+}
+
+static void take_snapshot(struct restoring *rs, const struct source *s, const struct ang_rec *rec) {
+    struct ang_wire_snapshot snap;
+    struct ang_root root;
+    struct ang_err *er;
+
+    if (!parse_key(rec->key, &root, NULL)) {
+        skip(rec, "its key is not <root>");
+    } else if (rec->tombstone) {
+        ang_store_del_snapshot(rs->sb, s->store, &root);
+    } else if ((er = ang_wire_parse_snapshot(rec->value, &snap)) != NULL) {
+        skip(rec, er->msg);
+        ang_err_free(&er);
+    } else {
+        ang_store_put_snapshot(rs->sb, s->store, &root, rec->value);
+    }
+}
+
+static struct source *source_of(struct restoring *rs, const struct ang_rec *rec) {
+    size_t i;
+
+    for (i = 0; i < rs->n; i++)
+        if (rs->src[i].topic == rec->topic && rs->src[i].take->partition == rec->partition)
+            return (&rs->src[i]);
+    return (NULL);
+}
+
+static void take_record(struct restoring *rs, const struct ang_rec *rec) {
+    struct source *s = source_of(rs, rec);
+
+    if (s == NULL || s->done)
+        return;
+    rs->records++;
+    s->next = rec->offset + 1;
+    if (is_barrier(rs, rec)) {
+        s->done = true;
+        rs->open--;
+    } else if (rec->key.n > 0 && rec->key.p[0] == '!') {
+        return;
+    } else if (s->topic == rs->lane->domain->events) {
+        take_events(rs, s, rec);
+    } else {
+        take_snapshot(rs, s, rec);
+    }
+}
+
+static struct ang_err *write_out(struct restoring *rs) {
+    struct ang_err *er;
+    size_t i;
+
+    for (i = 0; i < rs->n; i++)
+        if (rs->src[i].next > 0)
+            ang_store_put_position(rs->sb, rs->src[i].store, rs->src[i].topic->name, rs->src[i].next, ANG_SLICE_NONE);
+    er = ang_store_write(rs->sb);
+    ang_store_batch_clear(rs->sb);
+    return (er);
+}
+
+static bool stale(const struct restoring *rs) {
+    size_t i;
+
+    for (i = 0; i < rs->n; i++)
+        if (rs->lane->parts[rs->src[i].take->partition].epoch == rs->src[i].take->epoch)
+            return (false);
+    return (true);
+}
+
+static struct ang_err *read_all(struct restoring *rs) {
+    struct ang_rec *recs[RECS];
+    const int64_t began = ang_now_ms();
+    struct ang_err *er;
+    size_t i, n;
+
+    while (rs->open > 0) {
+        er = ang_log_reader_poll(rs->reader, recs, RECS, 500, &n);
+        if (er != NULL)
+            return (er);
+        for (i = 0; i < n; i++) {
+            take_record(rs, recs[i]);
+            ang_rec_free(&recs[i]);
+        }
+        if (n > 0 && (rs->open == 0 || ang_store_batch_bytes(rs->sb) > WRITE_BYTES)) {
+            er = write_out(rs);
+            if (er != NULL)
+                return (er);
+        }
+        if (stale(rs))
+            return (ang_err_new(ANG_E_SHUTDOWN, "the partitions have gone elsewhere"));
+        if (ang_now_ms() - began > 2000)
+            ANG_LOG_EVERY(5000, ANG_LOG_INFO, "RESTORING", "partitions are rebuilt from the log", "domain",
+                          rs->lane->domain->name, "records", ANG_F("%llu", (unsigned long long)rs->records), "open",
+                          ANG_F("%zu", rs->open));
+    }
+    return (NULL);
+}
+
+static struct ang_err *add_source(struct restoring *rs, const struct take *take, const struct ang_topic *topic) {
+    struct source *s = &rs->src[rs->n++];
+    struct ang_err *er;
+
+    *s = (struct source){.topic = topic, .take = take, .store = rs->lane->parts[take->partition].shard->store};
+    rs->open++;
+    er = ang_store_position(s->store, topic->name, &s->next, NULL);
+    if (er != NULL)
+        return (er);
+    return (ang_log_reader_add(rs->reader, topic, take->partition, s->next < 0 ? ANG_OFFSET_BEGIN : s->next));
+}
+
+struct ang_err *restore(struct lane *l, const struct take *takes, size_t n, const char *barrier_id) {
+    const struct ang_log_reader_conf conf = {.name = "restore", .fetch_wait_ms = 20, .memory = 16 << 20};
+    struct restoring rs = {.lane = l, .barrier = barrier_id};
+    const int64_t began = ang_now_ms();
+    struct ang_err *er;
+    size_t i;
+
+    rs.sb = ang_store_batch_new(worker_store(l->worker));
+    rs.src = ang_calloc(n * 2, sizeof *rs.src);
+    er = ang_log_reader_open(l->log, &conf, &rs.reader);
+    for (i = 0; er == NULL && i < n; i++) {
+        er = add_source(&rs, &takes[i], l->domain->events);
+        if (er == NULL)
+            er = add_source(&rs, &takes[i], l->domain->snapshots);
+    }
+    if (er == NULL)
+        er = read_all(&rs);
+    if (er == NULL)
+        ANG_LOG(ANG_LOG_INFO, "RESTORED", "partitions are up to date", "domain", l->domain->name, "partitions",
+                ANG_F("%zu", n), "records", ANG_F("%llu", (unsigned long long)rs.records), "ms",
+                ANG_F("%lld", (long long)(ang_now_ms() - began)));
+    ang_log_reader_close(rs.reader);
+    ang_store_batch_free(rs.sb);
+    free(rs.src);
+    return (er);
+}

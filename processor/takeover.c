@@ -1,0 +1,367 @@
+/* Takeover of partitions, in the order of lane.md: stable positions of all inputs, a barrier record of our own, the log read
+ * until it comes back, then `serving` in owners, acknowledged, and only then the lane serves.  On a thread of its own: all
+ * of it blocks, and partitions already served go on meanwhile. */
+#include "processor/lane_priv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define STEP_TIMEOUT_MS 15000
+#define RETRY_MS 300
+/* A part that was last written longer ago than this may have missed tombstones: half of delete.retention.ms (7 d). */
+#define PART_AGE_MS (84LL * 3600 * 1000)
+
+struct takeover {
+    unsigned magic;
+#define TAKEOVER_MAGIC 0x7a3e0e01
+    struct lane *lane;
+    struct ang_opq q;
+    pthread_t thread;
+    struct ang_owners *owners;
+    _Atomic bool stop;
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    unsigned published; /* acknowledgements still to come */
+};
+
+struct job {
+    struct ang_op op;
+    struct takeover *t;
+    struct take *takes;
+    size_t n;
+    struct ang_err *er;
+};
+
+static bool current(const struct takeover *t, const struct take *k) {
+    return (t->lane->parts[k->partition].epoch == k->epoch);
+}
+
+/* Leaves only what is still ours to take. */
+static void prune(struct takeover *t, struct job *j) {
+    size_t i, n = 0;
+
+    for (i = 0; i < j->n; i++)
+        if (current(t, &j->takes[i]))
+            j->takes[n++] = j->takes[i];
+    j->n = n;
+}
+
+/* ---- step 0: the stores ---- */
+static struct ang_err *open_store(struct takeover *t, struct take *k) {
+    struct lane *l = t->lane;
+    struct shard *sh = l->parts[k->partition].shard;
+    struct ang_err *er = NULL;
+    char *identity;
+
+    ANG_PT(pthread_rwlock_wrlock(&sh->lock));
+    if (sh->store == NULL) {
+        identity = ang_sprintf("%s %s%s/%d", worker_cluster(l->worker), l->set->topology.prefix, l->domain->name,
+                               k->partition);
+        er = ang_store_part_open(worker_store(l->worker), l->domain->name, k->partition, identity, PART_AGE_MS, &sh->store);
+        free(identity);
+    }
+    if (er == NULL && k->reset) {
+        er = ang_store_part_reset(sh->store);
+        k->reset = er != NULL;
+    }
+    ANG_PT(pthread_rwlock_unlock(&sh->lock));
+    return (er);
+}
+
+/* ---- step 1: positions ---- */
+static struct ang_err *positions(struct takeover *t, const struct job *j, struct ang_pos *pos, struct ang_buf *mem) {
+    struct lane *l = t->lane;
+    struct ang_err *er;
+    size_t i;
+
+    for (i = 0; i < j->n; i++) {
+        pos[i * N_INPUTS + INPUT_COMMANDS] = (struct ang_pos){.topic = l->domain->commands, .partition = j->takes[i].partition};
+        pos[i * N_INPUTS + INPUT_REACTIONS] =
+            (struct ang_pos){.topic = l->domain->reactions, .partition = j->takes[i].partition};
+    }
+    er = ang_log_positions(l->log, l->domain->group, pos, j->n * N_INPUTS, STEP_TIMEOUT_MS, mem);
+    if (er != NULL)
+        return (er);
+    for (i = 0; i < j->n * N_INPUTS; i++) {
+        if (pos[i].offset != ANG_OFFSET_NONE)
+            continue;
+        if (ang_owners_get(t->owners, l->domain->group, pos[i].partition).state != ANG_OWNER_NONE)
+            return (ang_err_new_cls(ANG_E_LOG_POSITION, ANG_RETRY,
+                                    "%s partition %d: the group %s has run before, but no position is committed; asking again. "
+                                    "If this stays, name one with `angzarr replay --from`",
+                                    pos[i].topic->name, pos[i].partition, l->domain->group));
+        pos[i].offset = 0; /* nobody ever owned it: from the beginning */
+    }
+    return (NULL);
+}
+
+/* ---- step 2: the barrier ---- */
+static void barrier_ask(struct ang_op *op, bool shutdown) {
+    struct barrier *b = ANG_CONTAINER(op, struct barrier, op);
+
+    if (shutdown) {
+        b->er = ang_err_new(ANG_E_SHUTDOWN, "the lane stops");
+        takeover_barrier_done(b);
+        return;
+    }
+    lane_barrier_asked(b);
+}
+
+void takeover_barrier_done(struct barrier *b) {
+    struct takeover *t = b->takeover;
+
+    ANG_PT(pthread_mutex_lock(&t->lock));
+    b->done = true;
+    ANG_PT(pthread_cond_broadcast(&t->cond));
+    ANG_PT(pthread_mutex_unlock(&t->lock));
+}
+
+static struct ang_err *barrier(struct takeover *t, struct job *j, struct ang_pos *pos, char id[37]) {
+    struct barrier b = {.lane = t->lane, .takeover = t, .takes = j->takes, .n = j->n, .pos = pos};
+    struct ang_uuid u;
+
+    ang_uuid_v4(&u);
+    ang_uuid_text(u.b, b.id);
+    memcpy(id, b.id, sizeof b.id);
+    ang_op_init(&b.op, barrier_ask);
+    ang_loop_post(t->lane->loop, &b.op);
+    ANG_PT(pthread_mutex_lock(&t->lock));
+    while (!b.done)
+        ANG_PT(pthread_cond_wait(&t->cond, &t->lock));
+    ANG_PT(pthread_mutex_unlock(&t->lock));
+    return (b.er);
+}
+
+/* ---- step 4: owners ---- */
+static void published(void *arg, struct ang_err *er, int64_t offset) {
+    struct takeover *t = arg;
+
+    (void)offset;
+    if (er != NULL)
+        ANG_LOG_EVERY(5000, ANG_LOG_WARN, "OWNERS-WRITE", "an entry of the owners topic could not be written", "error", er->msg);
+    ANG_PT(pthread_mutex_lock(&t->lock));
+    t->published--;
+    ANG_PT(pthread_cond_broadcast(&t->cond));
+    ANG_PT(pthread_mutex_unlock(&t->lock));
+}
+
+static struct ang_err *publish(struct takeover *t, const struct job *j, enum ang_owner_state state) {
+    struct lane *l = t->lane;
+    const struct ang_worker_conf *wc = worker_conf(l->worker);
+    const char *ids[2] = {l->txn_id[0], l->txn_id[1]};
+    struct ang_owner o = {.state = state,
+                          .endpoint = wc->endpoint,
+                          .worker = worker_id(l->worker),
+                          .generation = l->generation,
+                          .start_ms = worker_started_ms(l->worker)};
+    struct ang_err *er = NULL;
+    size_t i;
+
+    for (i = 0; er == NULL && i < j->n; i++) {
+        ANG_PT(pthread_mutex_lock(&t->lock));
+        t->published++;
+        ANG_PT(pthread_mutex_unlock(&t->lock));
+        er = ang_owners_publish(l->log, wc->topology, l->domain->group, j->takes[i].partition, &o, ids, 2, published, t);
+        if (er != NULL) {
+            ANG_PT(pthread_mutex_lock(&t->lock));
+            t->published--;
+            ANG_PT(pthread_mutex_unlock(&t->lock));
+        }
+    }
+    ANG_PT(pthread_mutex_lock(&t->lock));
+    while (t->published > 0)
+        ANG_PT(pthread_cond_wait(&t->cond, &t->lock));
+    ANG_PT(pthread_mutex_unlock(&t->lock));
+    return (er);
+}
+
+/* ---- one attempt ---- */
+static struct ang_err *attempt(struct takeover *t, struct job *j) {
+    struct lane *l = t->lane;
+    struct ang_buf mem = {NULL, 0, 0};
+    struct ang_pos *pos = ang_calloc(j->n * N_INPUTS, sizeof *pos);
+    const char *step = "opening the state store";
+    struct ang_err *er = NULL;
+    char id[37];
+    size_t i;
+
+    for (i = 0; er == NULL && i < j->n; i++)
+        er = open_store(t, &j->takes[i]);
+    ANG_KILL_POINT("takeover-store");
+    if (er == NULL) {
+        step = "reading the owners topic";
+        if (t->owners == NULL)
+            er = ang_owners_open(l->log, worker_conf(l->worker)->topology, NULL, NULL, &t->owners);
+        if (er == NULL)
+            er = ang_owners_catch_up(t->owners, STEP_TIMEOUT_MS);
+    }
+    if (er == NULL) {
+        step = "fetching committed positions";
+        er = positions(t, j, pos, &mem);
+        ANG_KILL_POINT("takeover-positions");
+    }
+    if (er == NULL) {
+        step = "committing the barrier";
+        er = barrier(t, j, pos, id);
+        ANG_KILL_POINT("takeover-barrier");
+    }
+    if (er == NULL) {
+        step = "reading the log";
+        er = restore(l, j->takes, j->n, id);
+        ANG_KILL_POINT("takeover-restored");
+        if (er != NULL && (er->code == ANG_E_LOG_POSITION || er->code == ANG_E_STORE_CORRUPT || er->code == ANG_E_STORE_IO))
+            for (i = 0; i < j->n; i++) /* the store is ahead of the log, too old, or damaged */
+                j->takes[i].reset = true;
+    }
+    if (er == NULL) {
+        step = "writing the owners topic";
+        er = publish(t, j, ANG_OWNER_SERVING);
+        ANG_KILL_POINT("takeover-serving");
+    }
+    ang_buf_fini(&mem);
+    free(pos);
+    return (er == NULL ? NULL : ang_err_wrap(&er, "takeover in %s, %s", l->domain->name, step));
+}
+
+static void pause_ms(struct takeover *t, int ms) {
+    const int64_t until = ang_wall_ms() + ms;
+    const struct timespec ts = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
+
+    ANG_PT(pthread_mutex_lock(&t->lock));
+    while (!t->stop && pthread_cond_timedwait(&t->cond, &t->lock, &ts) == 0)
+        ;
+    ANG_PT(pthread_mutex_unlock(&t->lock));
+}
+
+static void job_over(struct ang_op *op, bool shutdown) {
+    struct job *j = ANG_CONTAINER(op, struct job, op);
+
+    if (!shutdown)
+        lane_taken_over(j->t->lane, j->takes, j->n, j->er);
+    else
+        ang_err_free(&j->er);
+    free(j->takes);
+    free(j);
+}
+
+static void job_run(struct ang_op *op, bool shutdown) {
+    struct job *j = ANG_CONTAINER(op, struct job, op);
+    struct takeover *t = j->t;
+
+    while (!shutdown && !t->stop) {
+        prune(t, j);
+        if (j->n == 0)
+            break;
+        ang_err_free(&j->er);
+        j->er = attempt(t, j);
+        prune(t, j);
+        if (j->er == NULL || j->n == 0 || j->er->cls == ANG_FATAL)
+            break;
+        ANG_LOG_EVERY(3000, ANG_LOG_WARN, "TAKEOVER", "partitions cannot be served yet, trying again", "domain",
+                      t->lane->domain->name, "partitions", ANG_F("%zu", j->n), "error", j->er->msg);
+        pause_ms(t, RETRY_MS);
+    }
+    if (j->n == 0 || shutdown || t->stop) {
+        ang_err_free(&j->er);
+        free(j->takes);
+        free(j);
+        return;
+    }
+    ang_op_init(&j->op, job_over);
+    ang_loop_post(t->lane->loop, &j->op);
+}
+
+void takeover_push(struct takeover *t, const struct take *takes, size_t n) {
+    struct job *j = ANG_NEW(struct job);
+
+    j->t = t;
+    j->n = n;
+    j->takes = ang_calloc(n, sizeof *takes);
+    memcpy(j->takes, takes, n * sizeof *takes);
+    ang_op_init(&j->op, job_run);
+    ang_opq_push(&t->q, &j->op);
+}
+
+/* ---- closing ---- */
+struct release {
+    struct ang_op op;
+    struct takeover *t;
+    int32_t partition;
+};
+
+static void close_store(struct takeover *t, int32_t partition) {
+    struct shard *sh = t->lane->parts[partition].shard;
+
+    ANG_PT(pthread_rwlock_wrlock(&sh->lock));
+    ang_store_part_close(sh->store);
+    sh->store = NULL;
+    ANG_PT(pthread_rwlock_unlock(&sh->lock));
+}
+
+static void release_run(struct ang_op *op, bool shutdown) {
+    struct release *r = ANG_CONTAINER(op, struct release, op);
+    (void)shutdown;
+
+    close_store(r->t, r->partition);
+    free(r);
+}
+
+void takeover_release(struct takeover *t, int32_t partition) {
+    struct release *r = ANG_NEW(struct release);
+
+    r->t = t;
+    r->partition = partition;
+    ang_op_init(&r->op, release_run);
+    ang_opq_push(&t->q, &r->op);
+}
+
+static void *takeover_main(void *arg) {
+    struct takeover *t = arg;
+
+    pthread_setname_np(pthread_self(), "ang-takeover");
+    while (!t->stop) {
+        (void)ang_opq_wait(&t->q, ANG_NEVER);
+        (void)ang_opq_run(&t->q);
+    }
+    return (NULL);
+}
+
+struct takeover *takeover_new(struct lane *l) {
+    struct takeover *t = ANG_NEW(struct takeover);
+
+    t->magic = TAKEOVER_MAGIC;
+    t->lane = l;
+    ang_opq_init(&t->q, NULL, NULL);
+    ANG_PT(pthread_mutex_init(&t->lock, NULL));
+    ANG_PT(pthread_cond_init(&t->cond, NULL));
+    ANG_PT(pthread_create(&t->thread, NULL, takeover_main, t));
+    return (t);
+}
+
+static void nothing_run(struct ang_op *op, bool shutdown) {
+    (void)op, (void)shutdown;
+}
+
+void takeover_stop(struct takeover *t) {
+    struct ang_op wake;
+    int32_t i;
+
+    if (t == NULL)
+        return;
+    ANG_CHECK(t, TAKEOVER_MAGIC);
+    ANG_PT(pthread_mutex_lock(&t->lock));
+    t->stop = true;
+    ANG_PT(pthread_cond_broadcast(&t->cond));
+    ANG_PT(pthread_mutex_unlock(&t->lock));
+    ang_op_init(&wake, nothing_run);
+    ang_opq_push(&t->q, &wake);
+    ANG_PT(pthread_join(t->thread, NULL));
+    ang_opq_fini(&t->q);
+    ang_owners_close(t->owners);
+    for (i = 0; i < t->lane->domain->partitions; i++)
+        close_store(t, i);
+    ANG_PT(pthread_mutex_destroy(&t->lock));
+    ANG_PT(pthread_cond_destroy(&t->cond));
+    t->magic = 0;
+    free(t);
+}
