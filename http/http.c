@@ -37,8 +37,8 @@ static enum MHD_Result answer(struct MHD_Connection *c, unsigned status, struct 
     return (res);
 }
 
-static enum MHD_Result handle(void *arg, struct MHD_Connection *c, const char *url, const char *method, const char *version,
-    const char *upload, size_t *upload_n, void **seen) {
+static enum MHD_Result handle(void *arg, struct MHD_Connection *c, const char *url, const char *method,
+                              const char *version, const char *upload, size_t *upload_n, void **seen) {
     struct ang_http *h;
     struct ang_buf body = {0};
     const char *type = "text/plain; charset=utf-8";
@@ -109,7 +109,8 @@ static struct ang_err *listen_on(const char *address, int *ret_fd, char **ret_ad
     return (NULL);
 }
 
-struct ang_err *ang_http_open(const char *address, const struct ang_http_route *routes, size_t n, struct ang_http **ret_h) {
+struct ang_err *ang_http_open(const char *address, const struct ang_http_route *routes, size_t n,
+                              struct ang_http **ret_h) {
     struct ang_http *h;
     char *real;
     int fd;
@@ -127,9 +128,9 @@ struct ang_err *ang_http_open(const char *address, const struct ang_http_route *
         h->routes[i].path = ang_strdup(routes[i].path);
     }
     /* One thread that sleeps in epoll; ITC: stop wakes it. */
-    h->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, handle, h, MHD_OPTION_LISTEN_SOCKET,
-        fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
-        MHD_OPTION_END);
+    h->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, handle, h,
+                                 MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
+                                 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_END);
     if (h->daemon == NULL) {
         er = ang_err_new(ANG_E_RPC_BIND, "http: %s: the server's thread does not start: %s", address, strerror(errno));
         (void)close(fd);

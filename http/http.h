@@ -16,7 +16,8 @@ struct ang_http_route {
     void *arg;
 };
 /* address "host:port", port 0 = any free one.  routes are copied.  RPC_BIND names the address. GET and HEAD; anything else 405; unknown path 404. */
-struct ang_err *ang_http_open(const char *address, const struct ang_http_route *routes, size_t n, struct ang_http **ret_h) ANG_MUST_USE;
+struct ang_err *ang_http_open(const char *address, const struct ang_http_route *routes, size_t n,
+                              struct ang_http **ret_h) ANG_MUST_USE;
 const char *ang_http_address(const struct ang_http *h);
 void ang_http_close(struct ang_http *h); /* accepts NULL */
 

@@ -121,8 +121,11 @@ static void forward(struct work *w, int32_t to) {
     struct ang_slice had;
     struct effect *e;
     char from[160];
-    uint32_t i;
 
+    if (rec->key.n + rec->value.n + 4096 > (size_t)l->domain->reactions->max_message) {
+        reject(w, "in the wrong partition, and too large to be forwarded with its headers");
+        return;
+    }
     if (ang_rec_hdr(rec, "forwarded", &had)) {
         reject(w, "forwarded before, and still in the wrong partition: do the topics differ in their partition counts?");
         return;
@@ -142,9 +145,10 @@ static void forward(struct work *w, int32_t to) {
     effect_hdrf(e, "attempt", "%u", w->attempt);
     if (w->reply_to.n > 0)
         effect_hdr(e, "reply-to", w->reply_to);
-    for (i = 0; i < rec->n_hdrs; i++)
-        if (strcmp(rec->hdrs[i].name, "traceparent") == 0)
-            effect_hdr(e, "traceparent", rec->hdrs[i].value);
+    if (w->is_record)
+        effect_hdr(e, "kind", ang_slice_str("record"));
+    if (ang_rec_hdr(rec, "traceparent", &had))
+        effect_hdr(e, "traceparent", had);
     STAILQ_INSERT_TAIL(&w->effects, e, link);
     w->reply_to = ANG_SLICE_NONE; /* the partition that runs it answers */
     finish(w);

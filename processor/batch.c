@@ -9,6 +9,10 @@
 /* A transaction is not made larger than this; the rest waits for the next one. */
 #define BATCH_WORKS_MAX 10000
 #define BATCH_BYTES_MAX (8 << 20)
+#define PRUNE_EVERY_MS 10000
+#define PRUNE_ROWS 2000
+/* Clocks of two brokers may differ by this. */
+#define CLOCK_SLACK_MS 60000
 
 static struct batch *batch_new(struct lane *l, struct ang_log_token *token) {
     struct batch *b = ANG_NEW(struct batch);
@@ -134,6 +138,35 @@ static void take_positions(struct batch *b) {
         }
 }
 
+static struct batch_part *part_of(struct batch *b, const struct part *p) {
+    size_t i;
+
+    for (i = 0; i < b->n_parts; i++)
+        if (b->parts[i].part == p)
+            return (&b->parts[i]);
+    ang_panic(__FILE__, __LINE__, __func__, "a work of a part that is not in its batch");
+}
+
+/* Once a while, when nothing read so far is open any more. */
+static void plan_prune(struct batch *b) {
+    const int64_t now = ang_now_ms();
+    struct work *w;
+    int k;
+
+    TAILQ_FOREACH(w, &b->works, link) {
+        struct part *p = w->part;
+
+        if (now < p->prune_ms)
+            continue;
+        for (k = 0; k < N_INPUTS && ang_doneset_base(&p->in[k].done) == p->in[k].next; k++)
+            ;
+        if (k < N_INPUTS)
+            continue;
+        p->prune_ms = now + PRUNE_EVERY_MS;
+        part_of(b, p)->prune_before_ms = w->rec->time_ms - b->lane->set->limits.dedupe_window_ms - CLOCK_SLACK_MS;
+    }
+}
+
 struct batch *batch_seal(struct lane *l, struct ang_log_token *token) {
     struct batch *b = batch_new(l, token);
     size_t i;
@@ -151,19 +184,11 @@ struct batch *batch_seal(struct lane *l, struct ang_log_token *token) {
     for (i = 0; i < b->n_parts; i++)
         b->parts[i].part->sealed_in = NULL;
     take_positions(b);
+    plan_prune(b);
     return (b);
 }
 
 /* ---- after the commit: committer thread ---- */
-static struct batch_part *part_of(struct batch *b, const struct part *p) {
-    size_t i;
-
-    for (i = 0; i < b->n_parts; i++)
-        if (b->parts[i].part == p)
-            return (&b->parts[i]);
-    ang_panic(__FILE__, __LINE__, __func__, "a work of a part that is not in its batch");
-}
-
 static void note(int64_t *next, int64_t offset) {
     if (offset >= *next)
         *next = offset + 1;
@@ -188,6 +213,7 @@ static void apply_work(struct batch *b, struct ang_store_batch *sb, struct work 
             if (done.time_ms == 0)
                 done.time_ms = out->time_ms;
         } else if (e->kind == EFFECT_SNAPSHOT) {
+            ANG_KILL_POINT("snapshot");
             ang_store_put_snapshot(sb, store, &w->root_id, out->value);
             note(&bp->next_snapshot, out->offset);
         }
@@ -200,6 +226,26 @@ static void apply_work(struct batch *b, struct ang_store_batch *sb, struct work 
         if (w->deadline_ms > bp->refusals_until_ms)
             bp->refusals_until_ms = w->deadline_ms;
         ang_buf_fini(&refusal);
+    }
+}
+
+/* Forgets what no copy can ask for any more.  A copy that is still in the log was appended after everything that is done, so the
+ * window counts from there (lane.md L7). */
+static void prune(struct batch *b) {
+    size_t i;
+
+    for (i = 0; i < b->n_parts; i++) {
+        struct batch_part *bp = &b->parts[i];
+        struct ang_err *er;
+
+        if (bp->prune_before_ms <= 0)
+            continue;
+        er = ang_store_prune(bp->part->shard->store, bp->prune_before_ms, PRUNE_ROWS);
+        if (er != NULL) {
+            ANG_LOG_EVERY(10000, ANG_LOG_WARN, "PRUNE-FAILED", "old entries could not be removed from the state store", "error",
+                          er->msg);
+            ang_err_free(&er);
+        }
     }
 }
 
@@ -233,9 +279,14 @@ void batch_apply(struct batch *b) {
     if (er != NULL) { /* it is committed: the answers stand, the parts are rebuilt from the log (lane.md L19) */
         ANG_LOG(ANG_LOG_ERROR, "STORE-FAILED", "the state store could not be written; its partitions are rebuilt", "domain",
                 l->domain->name, "error", er->msg);
-        ang_err_free(&er);
+        if (er->cls == ANG_FATAL) /* no part can be written: only a new start heals it */
+            lane_fatal(l, er);
+        else
+            ang_err_free(&er);
         for (i = 0; i < b->n_parts; i++)
             b->parts[i].store_failed = true;
+    } else {
+        prune(b);
     }
     ang_store_batch_free(sb);
 }

@@ -145,6 +145,7 @@ struct part {
     unsigned open; /* works */
     int64_t refusals_until_ms; /* wall clock: before it the store may hold refusals */
     int64_t committed_ms;      /* monotonic: its positions were last committed */
+    int64_t prune_ms;          /* monotonic: when to look for old entries again */
     struct batch *sealed_in; /* while a batch is made */
     struct shard *shard;
 };
@@ -173,6 +174,7 @@ struct batch_part {
     struct part *part;
     uint32_t epoch;
     bool store_failed;
+    int64_t prune_before_ms; /* log time; 0: not now */
     int64_t next_event, next_snapshot, refusals_until_ms; /* filled in by batch_apply; 0: none */
 };
 

@@ -180,7 +180,8 @@ static struct ang_err *input_read(struct part *p, struct input *in) {
 
     if (in->reading)
         return (NULL);
-    er = ang_log_reader_add(p->lane->reader, in->topic, p->no, in->next);
+    /* 0 is also the position of a group that never ran: then the log begins where retention has left it. */
+    er = ang_log_reader_add(p->lane->reader, in->topic, p->no, in->next == 0 ? ANG_OFFSET_BEGIN : in->next);
     if (er == NULL)
         in->reading = true;
     return (er);

@@ -69,7 +69,28 @@ static struct ang_err *open_store(struct takeover *t, struct take *k) {
 }
 
 /* ---- step 1: positions ---- */
-static struct ang_err *positions(struct takeover *t, const struct job *j, struct ang_pos *pos, struct ang_buf *mem) {
+
+/* What the store knows beside what is committed.  Lower than applied: somebody has reset the offsets of commands; they are not
+ * run again.  The same without a set of done records: a reset to where it stood has erased it (lane.md L11). */
+static struct ang_err *compare(struct takeover *t, struct ang_pos *pos, struct ang_buf *meta) {
+    struct shard *sh = t->lane->parts[pos->partition].shard;
+    int64_t applied = ANG_OFFSET_NONE;
+    struct ang_err *er = ang_store_position(sh->store, pos->topic->name, &applied, meta);
+
+    if (er != NULL || applied < pos->offset || (applied == pos->offset && pos->meta.n > 0))
+        return (er);
+    if (applied > pos->offset)
+        ANG_LOG(ANG_LOG_WARN, "REPLAY-REFUSED",
+                "the committed position was set back; commands are not run again, the lane goes on where it was", "topic",
+                pos->topic->name, "partition", ANG_F("%d", pos->partition), "committed",
+                ANG_F("%lld", (long long)pos->offset), "applied", ANG_F("%lld", (long long)applied));
+    pos->offset = applied;
+    pos->meta = ang_buf_slice(meta);
+    return (NULL);
+}
+
+static struct ang_err *positions(struct takeover *t, const struct job *j, struct ang_pos *pos, struct ang_buf *metas,
+                                 struct ang_buf *mem) {
     struct lane *l = t->lane;
     struct ang_err *er;
     size_t i;
@@ -83,8 +104,12 @@ static struct ang_err *positions(struct takeover *t, const struct job *j, struct
     if (er != NULL)
         return (er);
     for (i = 0; i < j->n * N_INPUTS; i++) {
-        if (pos[i].offset != ANG_OFFSET_NONE)
+        if (pos[i].offset != ANG_OFFSET_NONE) {
+            er = compare(t, &pos[i], &metas[i]);
+            if (er != NULL)
+                return (er);
             continue;
+        }
         if (ang_owners_get(t->owners, l->domain->group, pos[i].partition).state != ANG_OWNER_NONE)
             return (ang_err_new_cls(ANG_E_LOG_POSITION, ANG_RETRY,
                                     "%s partition %d: the group %s has run before, but no position is committed; asking again. "
@@ -178,8 +203,9 @@ static struct ang_err *publish(struct takeover *t, const struct job *j, enum ang
 /* ---- one attempt ---- */
 static struct ang_err *attempt(struct takeover *t, struct job *j) {
     struct lane *l = t->lane;
-    struct ang_buf mem = {NULL, 0, 0};
-    struct ang_pos *pos = ang_calloc(j->n * N_INPUTS, sizeof *pos);
+    const size_t n_pos = j->n * N_INPUTS;
+    struct ang_buf mem = {NULL, 0, 0}, *metas = ang_calloc(n_pos, sizeof *metas);
+    struct ang_pos *pos = ang_calloc(n_pos, sizeof *pos);
     const char *step = "opening the state store";
     struct ang_err *er = NULL;
     char id[37];
@@ -197,7 +223,7 @@ static struct ang_err *attempt(struct takeover *t, struct job *j) {
     }
     if (er == NULL) {
         step = "fetching committed positions";
-        er = positions(t, j, pos, &mem);
+        er = positions(t, j, pos, metas, &mem);
         ANG_KILL_POINT("takeover-positions");
     }
     if (er == NULL) {
@@ -218,6 +244,9 @@ static struct ang_err *attempt(struct takeover *t, struct job *j) {
         er = publish(t, j, ANG_OWNER_SERVING);
         ANG_KILL_POINT("takeover-serving");
     }
+    for (i = 0; i < n_pos; i++)
+        ang_buf_fini(&metas[i]);
+    free(metas);
     ang_buf_fini(&mem);
     free(pos);
     return (er == NULL ? NULL : ang_err_wrap(&er, "takeover in %s, %s", l->domain->name, step));

@@ -252,13 +252,15 @@ static struct ang_rpc_call *call_take(struct ang_rpc_channel *ch) {
 static gpr_timespec grpc_deadline(int64_t at_ms) {
     if (at_ms == ANG_NEVER)
         return (gpr_inf_future(GPR_CLOCK_MONOTONIC));
-    return ((gpr_timespec){.tv_sec = at_ms / 1000, .tv_nsec = (int32_t)(at_ms % 1000 * 1000000),
-        .clock_type = GPR_CLOCK_MONOTONIC});
+    return ((gpr_timespec){
+        .tv_sec = at_ms / 1000, .tv_nsec = (int32_t)(at_ms % 1000 * 1000000), .clock_type = GPR_CLOCK_MONOTONIC});
 }
 
-static void start_batches(struct ang_rpc_call *call, grpc_byte_buffer *bb, uint32_t flags, grpc_metadata *md, size_t n_md) {
-    grpc_op ops[6] = {{.op = GRPC_OP_SEND_INITIAL_METADATA}, {.op = GRPC_OP_SEND_MESSAGE}, {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
-        {.op = GRPC_OP_RECV_INITIAL_METADATA}, {.op = GRPC_OP_RECV_STATUS_ON_CLIENT}, {.op = GRPC_OP_RECV_MESSAGE}};
+static void start_batches(struct ang_rpc_call *call, grpc_byte_buffer *bb, uint32_t flags, grpc_metadata *md,
+                          size_t n_md) {
+    grpc_op ops[6] = {{.op = GRPC_OP_SEND_INITIAL_METADATA},  {.op = GRPC_OP_SEND_MESSAGE},
+                      {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT}, {.op = GRPC_OP_RECV_INITIAL_METADATA},
+                      {.op = GRPC_OP_RECV_STATUS_ON_CLIENT},  {.op = GRPC_OP_RECV_MESSAGE}};
 
     ops[0].flags = flags;
     ops[0].data.send_initial_metadata.count = n_md;
@@ -293,8 +295,9 @@ struct ang_rpc_call *ang_rpc_call_start(struct ang_rpc_channel *ch, const struct
     call->done = req->done;
     call->message = req->message;
     call->arg = req->arg;
-    call->call = grpc_channel_create_call(ch->grpc, NULL, GRPC_PROPAGATE_DEFAULTS, ang_loop_cq(ch->loop),
-        grpc_slice_from_static_string(req->path), NULL, grpc_deadline(req->deadline_ms), NULL);
+    call->call =
+        grpc_channel_create_call(ch->grpc, NULL, GRPC_PROPAGATE_DEFAULTS, ang_loop_cq(ch->loop),
+                                 grpc_slice_from_static_string(req->path), NULL, grpc_deadline(req->deadline_ms), NULL);
     if (req->n_meta > ANG_COUNT(few))
         md = ang_malloc(req->n_meta * sizeof(*md));
     for (size_t i = 0; i < req->n_meta; i++)
@@ -332,7 +335,8 @@ void ang_rpc_channel_close(struct ang_rpc_channel *ch) {
         (void)grpc_call_cancel(call->call, NULL);
         if (!call->over) {
             call->over = true;
-            call->done(call->arg, &(struct ang_rpc_result){.code = ANG_CANCELLED, .msg = ang_slice_str("the channel was closed")});
+            call->done(call->arg,
+                       &(struct ang_rpc_result){.code = ANG_CANCELLED, .msg = ang_slice_str("the channel was closed")});
         }
     }
     while ((call = ch->free) != NULL) {

@@ -152,7 +152,8 @@ static char *read_request(struct ang_slice in) {
 }
 
 static void fail_request(struct ang_rpc *rpc) {
-    struct ang_status *st = ang_status_new(ANG_INVALID_ARGUMENT, "%s: the request is not a HealthCheckRequest", ang_rpc_path(rpc));
+    struct ang_status *st =
+        ang_status_new(ANG_INVALID_ARGUMENT, "%s: the request is not a HealthCheckRequest", ang_rpc_path(rpc));
     ang_rpc_fail(rpc, &st);
 }
 

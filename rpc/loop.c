@@ -81,8 +81,9 @@ struct ang_loop *ang_loop_new(const char *name, void (*turn)(void *arg), void *a
     l->arg = arg;
     l->cq = grpc_completion_queue_create_for_next(NULL);
     l->lame = grpc_lame_client_channel_create("", GRPC_STATUS_UNAVAILABLE, "only for waking a loop");
-    l->wake_call = grpc_channel_create_call(l->lame, NULL, GRPC_PROPAGATE_DEFAULTS, l->cq,
-        grpc_slice_from_static_string("/wake"), NULL, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    l->wake_call =
+        grpc_channel_create_call(l->lame, NULL, GRPC_PROPAGATE_DEFAULTS, l->cq, grpc_slice_from_static_string("/wake"),
+                                 NULL, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
     ang_tag_init(&l->tag_wake, wake_done);
     ang_opq_init(&l->ops, wake_arg, l);
     return (l);
@@ -119,8 +120,8 @@ static void dispatch(const grpc_event *ev) {
 static gpr_timespec grpc_time(int64_t at_ms) {
     if (at_ms == ANG_NEVER)
         return (gpr_inf_future(GPR_CLOCK_MONOTONIC));
-    return ((gpr_timespec){.tv_sec = at_ms / 1000, .tv_nsec = (int32_t)(at_ms % 1000 * 1000000),
-        .clock_type = GPR_CLOCK_MONOTONIC});
+    return ((gpr_timespec){
+        .tv_sec = at_ms / 1000, .tv_nsec = (int32_t)(at_ms % 1000 * 1000000), .clock_type = GPR_CLOCK_MONOTONIC});
 }
 
 /* Waits if there is nothing to do, and runs completions.

@@ -14,9 +14,22 @@
 
 /* gRPC's status codes. */
 enum ang_code {
-    ANG_OK = 0, ANG_CANCELLED = 1, ANG_UNKNOWN_STATUS = 2, ANG_INVALID_ARGUMENT = 3, ANG_DEADLINE_EXCEEDED = 4, ANG_NOT_FOUND = 5,
-    ANG_ALREADY_EXISTS = 6, ANG_PERMISSION_DENIED = 7, ANG_RESOURCE_EXHAUSTED = 8, ANG_FAILED_PRECONDITION = 9, ANG_ABORTED = 10,
-    ANG_OUT_OF_RANGE = 11, ANG_UNIMPLEMENTED = 12, ANG_INTERNAL = 13, ANG_UNAVAILABLE = 14, ANG_DATA_LOSS = 15,
+    ANG_OK = 0,
+    ANG_CANCELLED = 1,
+    ANG_UNKNOWN_STATUS = 2,
+    ANG_INVALID_ARGUMENT = 3,
+    ANG_DEADLINE_EXCEEDED = 4,
+    ANG_NOT_FOUND = 5,
+    ANG_ALREADY_EXISTS = 6,
+    ANG_PERMISSION_DENIED = 7,
+    ANG_RESOURCE_EXHAUSTED = 8,
+    ANG_FAILED_PRECONDITION = 9,
+    ANG_ABORTED = 10,
+    ANG_OUT_OF_RANGE = 11,
+    ANG_UNIMPLEMENTED = 12,
+    ANG_INTERNAL = 13,
+    ANG_UNAVAILABLE = 14,
+    ANG_DATA_LOSS = 15,
     ANG_UNAUTHENTICATED = 16
 };
 const char *ang_code_name(uint32_t code); /* "FAILED_PRECONDITION"; "CODE(77)" is "UNKNOWN" */
@@ -29,17 +42,20 @@ struct ang_meta { /* one metadata entry: key lower case; value bytes when the ke
 /* A status on its way to a caller; owned by whoever holds it. */
 struct ang_status {
     uint32_t code;
-    char *msg;            /* UTF-8; sent cut to 1 KiB on a character border */
-    struct ang_buf mem;   /* what the trailers point into, unless they point elsewhere */
+    char *msg;          /* UTF-8; sent cut to 1 KiB on a character border */
+    struct ang_buf mem; /* what the trailers point into, unless they point elsewhere */
     struct ang_meta *trailers;
     size_t n_trailers;
 };
 struct ang_status *ang_status_new(uint32_t code, const char *fmt, ...) ANG_PRINTF(2, 3);
-/* Copies key and value.  All trailers together are kept under 4 KiB when sent: the last ones that do not fit are dropped. */
+/* Copies key and value.  Message (as sent: 3 bytes for one that is not printable ASCII) and trailers (base64 for -bin, 32
+ * bytes for each entry) are kept under 4 KiB when sent: in order, an entry that does not fit any more is left out, and so is
+ * one that HTTP/2 does not allow. */
 void ang_status_add(struct ang_status *st, const char *key, struct ang_slice value);
 struct ang_status *ang_status_dup(const struct ang_status *st);
 void ang_status_free(struct ang_status **st);
-/* Takes *er. INVALID, WIRE -> INVALID_ARGUMENT; NO_DOMAIN -> NOT_FOUND; TOO_BIG -> RESOURCE_EXHAUSTED; RETRY class -> UNAVAILABLE; rest INTERNAL. */
+/* Takes *er.  INVALID, WIRE -> INVALID_ARGUMENT; NO_DOMAIN -> NOT_FOUND; TOO_BIG -> RESOURCE_EXHAUSTED;
+ * class RETRY -> UNAVAILABLE; the rest INTERNAL. */
 struct ang_status *ang_status_from_err(struct ang_err **er);
 
 /* ---- server ---- */
@@ -58,16 +74,18 @@ struct ang_rpc_method {
 
 struct ang_rpc_server_conf {
     struct ang_loop *loop;
-    const char *address; /* "127.0.0.1:0", "unix:/path" */
-    int64_t max_message; /* larger requests: RESOURCE_EXHAUSTED that names both sizes */
+    const char *address;                  /* "127.0.0.1:0", "unix:/path" */
+    int64_t max_message;                  /* > 0; larger requests: RESOURCE_EXHAUSTED that names both sizes */
     const struct ang_rpc_method *methods; /* borrowed for the server's life */
     size_t n_methods;
     void *arg; /* for the handlers */
 };
-/* Listens at once, answers when the loop runs.  Methods not in the table: UNIMPLEMENTED that names the method.  RPC_BIND names the address. */
+/* Listens at once, answers when the loop runs.  Methods not in the table: UNIMPLEMENTED that names the method.  RPC_BIND
+ * names the address.  Before ang_loop_start or while the loop runs; any thread. */
 struct ang_err *ang_rpc_server_open(const struct ang_rpc_server_conf *conf, struct ang_rpc_server **ret_s) ANG_MUST_USE;
 const char *ang_rpc_server_address(const struct ang_rpc_server *s); /* with the real port */
-/* Accept no more; wait up to grace_ms for the calls under way, cancel the rest, free.  From another thread than the loop's, while it runs. */
+/* Accepts no more; waits up to grace_ms for the calls under way, cancels the rest, waits until their handlers have ended
+ * them, frees.  Watches of health are ended at once.  From another thread than the loop's, while the loop runs. */
 void ang_rpc_server_close(struct ang_rpc_server *s, int grace_ms); /* accepts NULL */
 
 struct ang_slice ang_rpc_request(const struct ang_rpc *rpc);
@@ -77,7 +95,8 @@ bool ang_rpc_meta(const struct ang_rpc *rpc, const char *key, struct ang_slice *
 /* Monotonic milliseconds; ANG_NEVER without a deadline. */
 int64_t ang_rpc_deadline(const struct ang_rpc *rpc);
 /* Whoever serves the call may hang something on it; cancelled (may be NULL) runs on the loop's thread, at most once, when the
- * caller goes away or the deadline passes before the call has ended; the rpc must still be ended. */
+ * caller goes away or the deadline passes before the call has ended (soon, when that was before this call); the rpc must
+ * still be ended.  It does not start after the call was ended; ended on another thread, it may be running. */
 void ang_rpc_set_user(struct ang_rpc *rpc, void *user, void (*cancelled)(struct ang_rpc *rpc, void *user));
 void *ang_rpc_user(const struct ang_rpc *rpc);
 /* Ends a unary call with the parts laid one after the other; they are copied. */
@@ -86,38 +105,43 @@ void ang_rpc_reply(struct ang_rpc *rpc, const struct ang_slice *parts, size_t n)
 void ang_rpc_fail(struct ang_rpc *rpc, struct ang_status **st);
 /* Server streams: one message; false when the call is over or more than 4 MiB wait to be sent (then nothing was queued). */
 bool ang_rpc_send(struct ang_rpc *rpc, const struct ang_slice *parts, size_t n);
-/* Bytes queued and not yet taken by the transport; drained (may be NULL) runs on the loop when it falls below low. */
+/* Bytes queued and not yet taken by the transport; drained (may be NULL) runs on the loop each time they fall below low, and
+ * soon after ang_rpc_on_drained when they are below it already.  Not once the call has ended or is cancelled. */
 size_t ang_rpc_queued(const struct ang_rpc *rpc);
 void ang_rpc_on_drained(struct ang_rpc *rpc, size_t low, void (*drained)(struct ang_rpc *rpc, void *user));
 /* Ends a server stream with OK. */
 void ang_rpc_end(struct ang_rpc *rpc);
 
-/* grpc.health.v1: the server serves Check and Watch by itself.  service "" is the whole server. Any thread. */
+/* grpc.health.v1: the server serves Check and Watch by itself.  service "" is the whole server; until a name is set it is
+ * unknown, "" too.  Any thread. */
 void ang_rpc_server_set_health(struct ang_rpc_server *s, const char *service, bool serving);
 
 /* ---- client ---- */
 struct ang_rpc_channel; /* connections to one address; reconnects by itself, 100 ms to 1 s back-off */
 struct ang_rpc_call;
 
-struct ang_err *ang_rpc_channel_open(struct ang_loop *loop, const char *address, struct ang_rpc_channel **ret_ch) ANG_MUST_USE;
-/* Cancels what is under way (their done runs with CANCELLED before this returns to the loop).  Loop thread. Accepts NULL. */
+/* Connects with the first call.  INVALID: the address is neither host:port nor unix:/path.  Any thread. */
+struct ang_err *ang_rpc_channel_open(struct ang_loop *loop, const char *address,
+                                     struct ang_rpc_channel **ret_ch) ANG_MUST_USE;
+/* Cancels what is under way: their done runs with CANCELLED before this returns, and starts no new call on ch.  Loop thread,
+ * also from a done or message of ch.  Accepts NULL. */
 void ang_rpc_channel_close(struct ang_rpc_channel *ch);
 const char *ang_rpc_channel_address(const struct ang_rpc_channel *ch);
 
 struct ang_rpc_result {
-    uint32_t code;            /* of the callee, or of the transport */
-    struct ang_slice msg;     /* all borrowed until done returns */
-    struct ang_slice response; /* code OK: the message, whatever its size; empty messages are empty */
+    uint32_t code;                   /* of the callee, or of the transport */
+    struct ang_slice msg;            /* all borrowed until done returns */
+    struct ang_slice response;       /* code OK: the message, whatever its size; empty messages are empty */
     const struct ang_meta *trailers; /* custom ones, grpc-status-details-bin among them (up to 64 KiB in all) */
     size_t n_trailers;
 };
 struct ang_rpc_req {
-    const char *path;               /* must outlive the channel: a constant */
+    const char *path;              /* must outlive the channel: a constant */
     const struct ang_slice *parts; /* copied */
     size_t n_parts;
-    int64_t deadline_ms;           /* monotonic; ANG_NEVER */
-    bool wait_for_ready;           /* false: UNAVAILABLE at once when not connected */
-    const struct ang_meta *meta;   /* copied */
+    int64_t deadline_ms;         /* monotonic; ANG_NEVER */
+    bool wait_for_ready;         /* false: UNAVAILABLE when connecting fails, at once while it backs off */
+    const struct ang_meta *meta; /* copied; what HTTP/2 does not allow is left out */
     size_t n_meta;
     void (*done)(void *arg, const struct ang_rpc_result *res); /* exactly once, loop thread, never from inside start */
     void (*message)(void *arg, struct ang_slice msg);          /* server streams: each message; NULL for a unary call */

@@ -54,7 +54,8 @@ grpc_byte_buffer *ang_bytes_new(const struct ang_slice *parts, size_t n);
 /* The message in one piece, borrowed from bb, or from *mem where gRPC holds it in several pieces.  The caller unrefs *mem
  * with bb. */
 struct ang_slice ang_bytes_view(grpc_byte_buffer *bb, grpc_slice *mem);
-static inline struct ang_slice ang_slice_of_grpc(const grpc_slice *s) { /* borrowed: small slices hold their bytes inside */
+static inline struct ang_slice
+ang_slice_of_grpc(const grpc_slice *s) { /* borrowed: small slices hold their bytes inside */
     return (ang_slice_of(GRPC_SLICE_START_PTR(*s), GRPC_SLICE_LENGTH(*s)));
 }
 /* Copies an entry into *ret_md; false (nothing to free) when HTTP/2 does not allow its key or value. */

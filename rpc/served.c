@@ -189,7 +189,7 @@ static void start_close(struct ang_rpc *rpc) {
 static void fail_unknown(struct ang_rpc *rpc) {
     struct ang_slice m = ang_slice_of_grpc(&rpc->details.method);
     struct ang_status *st = ang_status_new(ANG_UNIMPLEMENTED, "this server has no method %.*s",
-        (int)(m.n < 512 ? m.n : 512), (const char *)m.p);
+                                           (int)(m.n < 512 ? m.n : 512), (const char *)m.p);
     ang_rpc_fail(rpc, &st);
 }
 
@@ -209,7 +209,7 @@ static void handle(struct ang_rpc *rpc) {
     rpc->request = ang_bytes_view(rpc->payload, &rpc->request_mem);
     if (rpc->request.n > (uint64_t)rpc->s->max_message) {
         st = ang_status_new(ANG_RESOURCE_EXHAUSTED, "%s: the request has %zu bytes, the limit is %lld (limits.message)",
-            rpc->sm->m->path, rpc->request.n, (long long)rpc->s->max_message);
+                            rpc->sm->m->path, rpc->request.n, (long long)rpc->s->max_message);
         ang_rpc_fail(rpc, &st);
         return;
     }

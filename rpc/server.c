@@ -102,10 +102,11 @@ void ang_rpc_arm(struct ang_rpc_server *s, const struct ang_served_method *sm) {
     if (sm == NULL) {
         grpc_call_details_init(&rpc->details);
         e = grpc_server_request_call(s->grpc, &rpc->call, &rpc->details, &rpc->meta, ang_loop_cq(s->loop),
-            ang_loop_cq(s->loop), &rpc->tag_new);
+                                     ang_loop_cq(s->loop), &rpc->tag_new);
     } else {
-        e = grpc_server_request_registered_call(s->grpc, sm->handle, &rpc->call, &rpc->deadline, &rpc->meta, &rpc->payload,
-            ang_loop_cq(s->loop), ang_loop_cq(s->loop), &rpc->tag_new);
+        e = grpc_server_request_registered_call(s->grpc, sm->handle, &rpc->call, &rpc->deadline, &rpc->meta,
+                                                &rpc->payload, ang_loop_cq(s->loop), ang_loop_cq(s->loop),
+                                                &rpc->tag_new);
     }
     AZ(e);
 }
@@ -147,7 +148,8 @@ static struct ang_err *check_unix(const char *path) {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
 
     if (strlen(path) >= sizeof(sa.sun_path))
-        return (ang_err_new(ANG_E_RPC_BIND, "unix:%s: the path may have %zu bytes at most", path, sizeof(sa.sun_path) - 1));
+        return (
+            ang_err_new(ANG_E_RPC_BIND, "unix:%s: the path may have %zu bytes at most", path, sizeof(sa.sun_path) - 1));
     memcpy(sa.sun_path, path, strlen(path) + 1);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
@@ -164,7 +166,8 @@ static struct ang_err *listen_on(struct ang_rpc_server *s, const char *address) 
     char reason[256];
 
     if (!ang_address_ok(address))
-        return (ang_err_new(ANG_E_RPC_BIND, "%s: expected host:port, the port from 0 to 65535, or unix:/path", address));
+        return (
+            ang_err_new(ANG_E_RPC_BIND, "%s: expected host:port, the port from 0 to 65535, or unix:/path", address));
     if (strncmp(address, "unix:", 5) == 0) {
         struct ang_err *er = check_unix(address + 5);
         if (er != NULL)
@@ -176,8 +179,9 @@ static struct ang_err *listen_on(struct ang_rpc_server *s, const char *address) 
     grpc_server_credentials_release(cr);
     if (port == 0) {
         if (s->unix_path != NULL)
-            (void)snprintf(reason, sizeof(reason), "%s", access(s->unix_path, F_OK) == 0 ? "the file exists and is no socket"
-                                                                                          : "the folder is missing or closed to us");
+            (void)snprintf(reason, sizeof(reason), "%s",
+                           access(s->unix_path, F_OK) == 0 ? "the file exists and is no socket"
+                                                           : "the folder is missing or closed to us");
         else
             bind_reason(address, reason, sizeof(reason));
         return (ang_err_new(ANG_E_RPC_BIND, "%s: %s", address, reason));
@@ -198,13 +202,10 @@ static grpc_arg int_arg(const char *key, int64_t value) {
 
 static grpc_server *server_create(int64_t max_message) {
     grpc_arg args[] = {
-        int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, max_message + SLACK),
-        int_arg(GRPC_ARG_ALLOW_REUSEPORT, 0),
-        int_arg(GRPC_ARG_ENABLE_CHANNELZ, 0),
-        int_arg(GRPC_ARG_MAX_CHANNEL_TRACE_EVENT_MEMORY_PER_NODE, 0),
+        int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, max_message + SLACK), int_arg(GRPC_ARG_ALLOW_REUSEPORT, 0),
+        int_arg(GRPC_ARG_ENABLE_CHANNELZ, 0), int_arg(GRPC_ARG_MAX_CHANNEL_TRACE_EVENT_MEMORY_PER_NODE, 0),
         /* A caller whose machine is gone is noticed within 20 s, while it has calls here. */
-        int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, 10000),
-        int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000),
+        int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, 10000), int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000),
         int_arg(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0), /* 0 = no limit */
         int_arg(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0),       /* callers ping as often as they like */
     };

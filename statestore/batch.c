@@ -332,7 +332,6 @@ static void put_stamp(struct ang_store_batch *b, struct ang_store_part *part, in
 struct ang_err *ang_store_write(struct ang_store_batch *b) {
     int64_t now = ang_wall_ms(), age;
     struct ang_err *er = NULL;
-    char *text = NULL;
     size_t entered = 0;
 
     ANG_CHECK(b, ANG_STORE_BATCH_MAGIC);
@@ -352,11 +351,9 @@ struct ang_err *ang_store_write(struct ang_store_batch *b) {
         if (age < 0 || age >= ANG_STORE_STAMP_MS)
             put_stamp(b, t->part, now);
     }
-    rocksdb_write(b->st->db, b->st->writing, b->rows, &text);
-    if (text != NULL) {
-        er = ang_err_from_rocks(&text, b->n_targets > 0 ? b->targets[0].part->name : b->st->path, "write a batch");
+    er = ang_rows_write(b->st, b->rows, b->n_targets > 0 ? b->targets[0].part->name : b->st->path, "write a batch");
+    if (er != NULL)
         goto out;
-    }
     for (size_t i = 0; i < b->n_targets; i++) {
         age = now - atomic_load_explicit(&b->targets[i].part->stamp_ms, memory_order_relaxed);
         if (age < 0 || age >= ANG_STORE_STAMP_MS)

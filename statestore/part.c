@@ -65,6 +65,7 @@ static struct ang_err *create(struct ang_store_part *part) {
     const int64_t now = ang_wall_ms();
     struct ang_buf value = {0};
     rocksdb_writebatch_t *rows;
+    struct ang_err *er;
     char *text = NULL;
 
     part->cf = rocksdb_create_column_family(part->st->db, part->st->options, part->name, &text);
@@ -78,11 +79,11 @@ static struct ang_err *create(struct ang_store_part *part) {
     ang_buf_clear(&value);
     ang_add_i64(&value, now);
     rocksdb_writebatch_put_cf(rows, part->cf, stamp_key, 1, (const char *)value.p, value.n);
-    rocksdb_write(part->st->db, part->st->writing, rows, &text);
+    er = ang_rows_write(part->st, rows, part->name, "write the identity of the part");
     rocksdb_writebatch_destroy(rows);
     ang_buf_fini(&value);
     atomic_store_explicit(&part->stamp_ms, now, memory_order_relaxed);
-    return (text == NULL ? NULL : ang_err_from_rocks(&text, part->name, "write the identity of the part"));
+    return (er);
 }
 
 static struct ang_err *row_equals(struct ang_store_part *part, struct ang_slice key, const char *expected,

@@ -1,5 +1,6 @@
 /* RocksDB as we use it: errors, single rows, walks.  The only place that reads error texts of RocksDB. */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "statestore/store_priv.h"
 
@@ -24,6 +25,41 @@ struct ang_err *ang_err_from_rocks(char **text, const char *where, const char *w
 struct ang_err *ang_store_bad_row(const struct ang_store_part *part, const char *what) {
     return (ang_err_new(ANG_E_STORE_CORRUPT, "state store %s: %s: a row has not the layout it should have", part->name,
                         what));
+}
+
+/* A write never blocks inside RocksDB, where a full disk would hold the lane for ever.  Memtables that wait for their flush
+ * are ordinary in a burst: then the same write, of which nothing has happened, is tried again for a while. */
+struct ang_err *ang_rows_write(struct ang_store *st, rocksdb_writebatch_t *rows, const char *where, const char *what) {
+    const int64_t until_ms = ang_now_ms() + ANG_STORE_STALL_MS;
+    char *text = NULL;
+
+    for (unsigned pause_us = 200;; pause_us = pause_us < 20000 ? 2 * pause_us : pause_us) {
+        rocksdb_write(st->db, st->writing, rows, &text);
+        if (text == NULL)
+            return (NULL);
+        if (strncmp(text, "Corruption", 10) == 0) {
+            struct ang_err *er;
+            ang_repair_note(st, text);
+            er = ang_err_new_cls(
+                ANG_E_STORE_CORRUPT, ANG_FATAL,
+                "state store %s: %s: compaction has met a damaged file and nothing can be written until the "
+                "next start, which drops only the part it belongs to: %s",
+                where, what, text);
+            rocksdb_free(text);
+            return (er);
+        }
+        if (strncmp(text, "Result incomplete", 17) != 0)
+            return (ang_err_from_rocks(&text, where, what));
+        rocksdb_free(text);
+        text = NULL;
+        if (ang_now_ms() >= until_ms)
+            return (ang_err_new(
+                ANG_E_STORE_IO,
+                "state store %s: %s: memtables are full and could not be flushed for %d s: the disk of %s is "
+                "full or does not answer",
+                where, what, ANG_STORE_STALL_MS / 1000, st->path));
+        (void)usleep(pause_us);
+    }
 }
 
 struct ang_err *ang_row_get(struct ang_store_part *part, struct ang_slice key, const char *what,

@@ -82,7 +82,6 @@ struct ang_err *ang_store_prune(struct ang_store_part *part, int64_t time_ms, si
     struct ang_slice key, value;
     struct ang_walk w;
     rocksdb_writebatch_t *gone;
-    char *text = NULL;
     struct ang_err *er = ang_part_enter(part);
 
     if (er != NULL)
@@ -108,9 +107,7 @@ struct ang_err *ang_store_prune(struct ang_store_part *part, int64_t time_ms, si
     if (ang_walk_row(&w, &key, &value))
         ang_buf_add_slice(&part->prune_from, key);
     if (rocksdb_writebatch_count(gone) > 0)
-        rocksdb_write(part->st->db, part->st->writing, gone, &text);
-    if (text != NULL)
-        er = ang_err_from_rocks(&text, part->name, what);
+        er = ang_rows_write(part->st, gone, part->name, what);
 out:
     ang_walk_fini(&w);
     rocksdb_writebatch_destroy(gone);

@@ -33,8 +33,9 @@ struct ang_root { /* one aggregate; edition is empty on the main timeline; borro
 };
 
 /* path is created when it is not there and locked (STORE_LOCKED when another process has it); the database is in path/db.
- * memory bounds block cache and memtables together, in bytes (half each; at least 1 MiB).  A database that is damaged so that
- * it does not open is moved aside (path/db.damaged-<ms since 1970>) with a warning, and an empty one is made: it can be rebuilt.
+ * memory bounds block cache and memtables together, in bytes (half each; at least 1 MiB).
+ * Parts whose damaged files keep the database from opening are dropped; if it does not open even then, it is moved aside
+ * (path/db.damaged-<ms since 1970>) and an empty one is made; both with a warning, for all of it can be rebuilt.
  * What an empty one would meet as well (a full disk, rights) is an error, and nothing is moved. */
 struct ang_err *ang_store_open(const char *path, int64_t memory, struct ang_store **ret_st) ANG_MUST_USE;
 /* Flushes, so that the next start replays little.  Parts are closed and batches freed before.  Accepts NULL. */
@@ -98,7 +99,9 @@ void ang_store_put_refusal(struct ang_store_batch *b, struct ang_store_part *par
 void ang_store_forget_commands(struct ang_store_batch *b, struct ang_store_part *part, const struct ang_root *root);
 void ang_store_put_position(struct ang_store_batch *b, struct ang_store_part *part, const char *topic, int64_t next_offset,
                             struct ang_slice meta);
-/* Atomic over all parts in it, also over a crash.  Readers see it when the call returns.  It does not clear the batch. */
+/* Atomic over all parts in it, also over a crash.  Readers see it when the call returns.  It does not clear the batch.
+ * May wait up to 5 s for flushes.  STORE_CORRUPT with class ANG_FATAL: compaction has met damage, no part can be written until
+ * the store is opened anew by a process that starts from the stored positions; that opening drops only the damaged part. */
 struct ang_err *ang_store_write(struct ang_store_batch *b) ANG_MUST_USE;
 
 /* ---- reading ---- */

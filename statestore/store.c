@@ -54,12 +54,9 @@ static rocksdb_options_t *make_options(int64_t memory, rocksdb_cache_t *cache) {
     rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
     rocksdb_options_set_max_background_jobs(o, 2);
     rocksdb_options_set_max_open_files(o, 256);
-    /* Checksums of all that is read are checked in any case.  "Paranoid" adds that one damaged file stops the writing of
-     * all parts and keeps the database from opening; here a damaged part is dropped and the others serve on.  For the same
-     * reason files that cannot be compacted must not stop the writers. */
-    rocksdb_options_set_paranoid_checks(o, 0);
-    rocksdb_options_set_level0_slowdown_writes_trigger(o, 1 << 20);
-    rocksdb_options_set_level0_stop_writes_trigger(o, 1 << 20);
+    rocksdb_options_set_paranoid_checks(o, 1); /* without it a flush that failed on a full disk is never tried again */
+    rocksdb_options_set_level0_slowdown_writes_trigger(o, 1 << 20); /* writes wait for memtables, not for compaction: */
+    rocksdb_options_set_level0_stop_writes_trigger(o, 1 << 20);     /* a rebuild is one long burst */
     rocksdb_options_set_soft_pending_compaction_bytes_limit(o, 0);
     rocksdb_options_set_hard_pending_compaction_bytes_limit(o, 0);
     rocksdb_options_set_skip_stats_update_on_db_open(o, 1);
@@ -115,14 +112,23 @@ static struct ang_err *take_lock(struct ang_store *st) {
 static struct ang_err *list_families(struct ang_store *st, char ***ret_names, size_t *ret_n) {
     char *current = ang_sprintf("%s/CURRENT", st->db_path), *text = NULL;
     const bool there = access(current, F_OK) == 0;
+    char **names;
+    size_t n = 0;
 
     free(current);
     *ret_names = NULL;
     *ret_n = 0;
     if (!there)
         return (NULL);
-    *ret_names = rocksdb_list_column_families(st->options, st->db_path, ret_n, &text);
-    return (text == NULL ? NULL : ang_err_from_rocks(&text, st->db_path, "list what is stored"));
+    names = rocksdb_list_column_families(st->options, st->db_path, &n, &text);
+    if (text != NULL) {
+        if (names != NULL)
+            rocksdb_list_column_families_destroy(names, n); /* of no length, but allocated */
+        return (ang_err_from_rocks(&text, st->db_path, "list what is stored"));
+    }
+    *ret_names = names;
+    *ret_n = n;
+    return (NULL);
 }
 
 static void open_families(struct ang_store *st, const char *const *names, size_t n, char **ret_text) {
@@ -146,7 +152,7 @@ static void open_families(struct ang_store *st, const char *const *names, size_t
     free(options);
 }
 
-static struct ang_err *try_open(struct ang_store *st) {
+struct ang_err *ang_store_open_db(struct ang_store *st) {
     static const char *const only_default[] = {"default"};
     struct ang_err *er;
     char **names, *text = NULL;
@@ -166,6 +172,22 @@ static struct ang_err *try_open(struct ang_store *st) {
     if (names != NULL)
         rocksdb_list_column_families_destroy(names, n);
     return (text == NULL ? NULL : ang_err_from_rocks(&text, st->db_path, "open"));
+}
+
+void ang_store_close_db(struct ang_store *st) {
+    struct ang_store_part *part;
+
+    while ((part = st->parts) != NULL) {
+        AZ(part->open);
+        st->parts = part->next;
+        ang_part_free(part);
+    }
+    if (st->unused != NULL)
+        rocksdb_column_family_handle_destroy(st->unused);
+    if (st->db != NULL)
+        rocksdb_close(st->db); /* flushes all memtables in one step, as their writes had no WAL */
+    st->unused = NULL;
+    st->db = NULL;
 }
 
 /* Whether an empty database would open where this one does not: not when the disk, rights or limits are the trouble. */
@@ -197,6 +219,28 @@ static struct ang_err *move_aside(struct ang_store *st, struct ang_err **er) {
     return (failed);
 }
 
+/* Opens; drops parts whose files are what keeps it from opening; at last moves all of it aside. */
+static struct ang_err *open_or_repair(struct ang_store *st) {
+    struct ang_err *er = ang_repair_noted(st);
+    bool repaired = true;
+
+    if (er == NULL)
+        er = ang_store_open_db(st);
+    while (er != NULL && is_damage(er) && repaired) {
+        repaired = ang_repair_part(st, er->msg);
+        if (repaired) {
+            ang_err_free(&er);
+            er = ang_store_open_db(st);
+        }
+    }
+    if (er != NULL && is_damage(er)) {
+        er = move_aside(st, &er);
+        if (er == NULL)
+            er = ang_store_open_db(st);
+    }
+    return (er);
+}
+
 struct ang_err *ang_store_open(const char *path, int64_t memory, struct ang_store **ret_st) {
     struct ang_store *st = ANG_NEW(struct ang_store);
     struct ang_err *er;
@@ -213,16 +257,12 @@ struct ang_err *ang_store_open(const char *path, int64_t memory, struct ang_stor
     st->point = rocksdb_readoptions_create();
     st->writing = rocksdb_writeoptions_create();
     rocksdb_writeoptions_disable_WAL(st->writing, 1);
+    rocksdb_writeoptions_set_no_slowdown(st->writing, 1);
     er = make_folder(st->db_path);
     if (er == NULL)
         er = take_lock(st);
     if (er == NULL)
-        er = try_open(st);
-    if (er != NULL && is_damage(er)) {
-        er = move_aside(st, &er);
-        if (er == NULL)
-            er = try_open(st);
-    }
+        er = open_or_repair(st);
     if (er != NULL) {
         ang_store_close(st);
         return (er);
@@ -232,20 +272,10 @@ struct ang_err *ang_store_open(const char *path, int64_t memory, struct ang_stor
 }
 
 void ang_store_close(struct ang_store *st) {
-    struct ang_store_part *part;
-
     if (st == NULL)
         return;
     ANG_CHECK(st, ANG_STORE_MAGIC);
-    while ((part = st->parts) != NULL) {
-        AZ(part->open);
-        st->parts = part->next;
-        ang_part_free(part);
-    }
-    if (st->unused != NULL)
-        rocksdb_column_family_handle_destroy(st->unused);
-    if (st->db != NULL)
-        rocksdb_close(st->db); /* flushes all memtables in one step, as their writes had no WAL */
+    ang_store_close_db(st);
     rocksdb_writeoptions_destroy(st->writing);
     rocksdb_readoptions_destroy(st->point);
     rocksdb_options_destroy(st->options);

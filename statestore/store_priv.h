@@ -55,6 +55,15 @@ struct ang_store_part {
 /* Accuracy of the stamp row: a batch renews it when it is older. */
 #define ANG_STORE_STAMP_MS 60000
 
+/* Opening as it is, and closing again (parts' memory with it). */
+struct ang_err *ang_store_open_db(struct ang_store *st) ANG_MUST_USE;
+void ang_store_close_db(struct ang_store *st);
+
+/* Damage that stops more than the part it is in; repair.c says when. */
+void ang_repair_note(struct ang_store *st, const char *text);        /* for the next start: text names the file */
+struct ang_err *ang_repair_noted(struct ang_store *st) ANG_MUST_USE; /* before opening: does what was noted */
+bool ang_repair_part(struct ang_store *st, const char *text);        /* closed: drops the part whose file text names */
+
 /* Takes *text, an error of RocksDB: STORE_CORRUPT, STORE_LOCKED or STORE_IO.  where: path, or name of the part. */
 struct ang_err *ang_err_from_rocks(char **text, const char *where, const char *what) ANG_MUST_USE;
 /* A row whose bytes are not what we write, though its checksum is right. */
@@ -66,6 +75,12 @@ void ang_part_leave(struct ang_store_part *part);
 /* A part for a column family; takes cf. */
 struct ang_store_part *ang_part_new(struct ang_store *st, const char *name, rocksdb_column_family_handle_t *cf);
 void ang_part_free(struct ang_store_part *part);
+
+/* How long a write waits for flushes before it fails. */
+#define ANG_STORE_STALL_MS 5000
+/* All rows or none. */
+struct ang_err *ang_rows_write(struct ang_store *st, rocksdb_writebatch_t *rows, const char *where,
+                               const char *what) ANG_MUST_USE;
 
 /* One row; *ret_row = NULL: not there.  The caller destroys it.  The part is entered. */
 struct ang_err *ang_row_get(struct ang_store_part *part, struct ang_slice key, const char *what,

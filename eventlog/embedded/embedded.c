@@ -22,6 +22,7 @@ static void emb_free(struct ang_emb *emb) {
         free(t);
     }
     ang_err_free(&broken);
+    ANG_PT(pthread_rwlock_destroy(&emb->db_lock));
     ANG_PT(pthread_mutex_destroy(&emb->ensure_lock));
     ANG_PT(pthread_mutex_destroy(&emb->lock));
     ANG_PT(pthread_mutex_destroy(&emb->readers_lock));
@@ -76,6 +77,7 @@ static struct ang_emb *emb_new(const char *path) {
     emb->done_tail = &emb->done_head;
     emb->sync_at = ANG_NEVER;
     emb->told = true; /* it starts awake */
+    ANG_PT(pthread_rwlock_init(&emb->db_lock, NULL));
     ANG_PT(pthread_mutex_init(&emb->ensure_lock, NULL));
     ANG_PT(pthread_mutex_init(&emb->lock, NULL));
     ANG_PT(pthread_mutex_init(&emb->readers_lock, NULL));

@@ -6,7 +6,7 @@
  *           │    └────── consumer groups, writers   generations and epochs, which refuse what is out of date
  *           └── db                                  one RocksDB; keys in emb_keys.h
  *
- * Locks, in the order in which they may nest:  members_lock < lock < readers_lock < a reader's lock < a reader's wait_lock.
+ * Locks, in the order in which they may nest:  members_lock < lock < readers_lock < a reader's lock < db_lock, a reader's wait_lock.
  * `leader` in a comment: only by the thread that holds emb->leading (emb_group.h). */
 #ifndef ANG_EMBEDDED_PRIV_H
 #define ANG_EMBEDDED_PRIV_H
@@ -68,12 +68,14 @@ struct ang_emb {
     /* set once */
     char *path;
     char identity[ANG_UUID_TEXT + 1];
-    rocksdb_t *db;
     rocksdb_options_t *opt;
     rocksdb_block_based_table_options_t *table_opt;
     rocksdb_cache_t *cache;
     rocksdb_writeoptions_t *wopt;
     rocksdb_readoptions_t *ropt;
+    /* db_lock: read to use it, write to replace it; NULL between a full disk and there being room again */
+    pthread_rwlock_t db_lock;
+    rocksdb_t *db;
     /* prepended only, read without a lock */
     struct ang_emb_topic *_Atomic topics;
     pthread_mutex_t ensure_lock; /* one ang_log_ensure_topics at a time */
@@ -84,14 +86,16 @@ struct ang_emb {
     struct ang_emb_job *done_head, **done_tail; /* appended records whose done must run */
     size_t append_bytes;                        /* of appended records not yet written */
     bool leading, closing;
-    bool told;     /* the log thread is awake, or has been signalled */
-    bool unsynced; /* something written is not yet on the disk */
-    bool full;     /* the last write found no room: RocksDB syncs nothing until it has recovered */
+    bool told;                                /* the log thread is awake, or has been signalled */
+    bool unsynced;                            /* something written is not yet on the disk */
+    bool full;                                /* the last write found no room; stored by the leader */
     int64_t sync_at, retain_at, retain_floor; /* monotonic ms; the log thread's next work; not before retain_floor */
     /* leader */
     struct ang_emb_group *group;
     struct ang_err *_Atomic broken; /* set once: the disk failed in a way that leaves open what it holds */
     struct ang_emb_epoch *epochs;
+    int64_t reopen_at;   /* monotonic ms: when to try again after a full disk */
+    int64_t reopen_room; /* bytes that must be free for that */
     /* readers_lock */
     pthread_mutex_t readers_lock;
     /* members_lock */
@@ -113,6 +117,10 @@ struct ang_err *ang_emb_get(struct ang_emb *emb, struct ang_slice key, struct an
                             bool *ret_found) ANG_MUST_USE;
 struct ang_err *ang_emb_db_open(struct ang_emb *emb) ANG_MUST_USE;
 void ang_emb_db_close(struct ang_emb *emb); /* accepts a half-built one */
+/* A write has failed for want of room: note what it takes to go on.  @thread leader */
+void ang_emb_db_full(struct ang_emb *emb);
+/* Opens the database anew when there is room; LOG_NO_SPACE: not yet.  @thread leader */
+struct ang_err *ang_emb_db_reopen(struct ang_emb *emb) ANG_MUST_USE;
 
 /* ---- topics.c ---- */
 struct ang_err *ang_emb_topics_load(struct ang_emb *emb) ANG_MUST_USE;
@@ -149,6 +157,7 @@ struct ang_err *ang_emb_reader_poll(struct ang_log_reader *r, struct ang_rec **r
                                     size_t *ret_n) ANG_MUST_USE;
 /* Wake who reads these partitions. @locks takes readers_lock */
 void ang_emb_readers_wake(struct ang_emb *emb, struct ang_emb_part *touched);
+void ang_emb_readers_wake_all(struct ang_emb *emb);
 
 /* ---- member.c ---- */
 struct ang_err *ang_emb_member_join(struct ang_log *log, const struct ang_log_member_conf *conf,

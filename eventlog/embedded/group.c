@@ -20,6 +20,7 @@ struct ang_emb_group {
     bool wrote, synced; /* what was done */
     bool syncing;       /* a failure is one of the sync */
     bool full;          /* it failed for want of room */
+    bool refused;       /* and that since an earlier group, so that nothing was tried */
     struct ang_err *er; /* fails the whole group */
 };
 
@@ -122,7 +123,7 @@ static void group_reset(struct ang_emb_group *g) {
     g->touched = NULL;
     g->now_ms = ang_wall_ms();
     g->due_in_ms = ANG_NEVER;
-    g->sync = g->commits = g->wrote = g->synced = g->syncing = g->full = false;
+    g->sync = g->commits = g->wrote = g->synced = g->syncing = g->full = g->refused = false;
     g->er = NULL;
 }
 
@@ -197,19 +198,31 @@ static void fail(struct ang_emb_group *g, struct ang_emb_job *jobs) {
     bool doubtful = g->er->code != ANG_E_LOG_NO_SPACE || g->syncing;
 
     g->full = !doubtful;
+    if (g->full && !g->refused)
+        ang_emb_db_full(g->emb);
     if (doubtful && atomic_load(&g->emb->broken) == NULL)
         atomic_store(&g->emb->broken, broken_err(g->emb, g->er));
     for (struct ang_emb_part *part = g->touched; part != NULL; part = part->touched_next)
         part->next = atomic_load_explicit(&part->end, memory_order_relaxed);
     for (struct ang_emb_job *job = jobs; job != NULL; job = job->next)
-        if (job->er == NULL)
+        if (job->er == NULL && (job->stage != NULL || job->sync))
             job->er = job_err(job, g->er, doubtful);
     ang_err_free(&g->er);
 }
 
+static bool asks_to_write(const struct ang_emb_job *job) {
+    while (job != NULL && job->stage == NULL)
+        job = job->next;
+    return (job != NULL);
+}
+
 static void run_group(struct ang_emb_group *g, struct ang_emb_job *jobs, bool unsynced) {
     group_reset(g);
-    stage(g, jobs);
+    if (g->emb->full && asks_to_write(jobs))
+        g->er = ang_emb_db_reopen(g->emb);
+    g->refused = g->er != NULL;
+    if (g->er == NULL)
+        stage(g, jobs);
     if (g->er == NULL)
         write_out(g, unsynced);
     if (g->er == NULL)

@@ -86,6 +86,15 @@ void ang_emb_readers_wake(struct ang_emb *emb, struct ang_emb_part *touched) {
     ANG_PT(pthread_mutex_unlock(&emb->readers_lock));
 }
 
+void ang_emb_readers_wake_all(struct ang_emb *emb) {
+    ANG_PT(pthread_mutex_lock(&emb->readers_lock));
+    for (struct ang_emb_topic *t = atomic_load(&emb->topics); t != NULL; t = t->next)
+        for (int32_t p = 0; p < t->n_parts; p++)
+            for (struct ang_emb_cursor *c = t->parts[p].cursors; c != NULL; c = c->next)
+                wake(c->r);
+    ANG_PT(pthread_mutex_unlock(&emb->readers_lock));
+}
+
 /* ---- which partitions ---- */
 
 static size_t cursor_find(const struct ang_emb_reader *r, const struct ang_emb_part *part) {
@@ -231,6 +240,11 @@ static struct ang_err *read_range(struct ang_emb_reader *r, struct ang_emb_curso
     ang_emb_rec_key(from, part->topic->id, part->partition, c->offset);
     ang_emb_rec_key(r->upper, part->topic->id, part->partition, end);
     rocksdb_readoptions_set_iterate_upper_bound(r->ropt, (const char *)r->upper, sizeof r->upper);
+    ANG_PT(pthread_rwlock_rdlock(&emb->db_lock));
+    if (emb->db == NULL) { /* a full disk: when there is room again, readers are woken */
+        ANG_PT(pthread_rwlock_unlock(&emb->db_lock));
+        return (NULL);
+    }
     it = rocksdb_create_iterator(emb->db, r->ropt);
     rocksdb_iter_seek(it, (const char *)from, sizeof from);
     while (er == NULL && rocksdb_iter_valid(it) && t->n < t->max && t->bytes < r->memory) {
@@ -246,6 +260,7 @@ static struct ang_err *read_range(struct ang_emb_reader *r, struct ang_emb_curso
             c->offset = end; /* the rest was replaced by newer records */
     }
     rocksdb_iter_destroy(it);
+    ANG_PT(pthread_rwlock_unlock(&emb->db_lock));
     return (er);
 }
 

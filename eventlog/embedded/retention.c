@@ -22,6 +22,12 @@ static struct ang_err *time_at(struct ang_emb *emb, const struct ang_emb_part *p
     ang_emb_rec_key(from, part->topic->id, part->partition, offset);
     ang_emb_rec_key(to, part->topic->id, part->partition, end);
     rocksdb_readoptions_set_iterate_upper_bound(ropt, (const char *)to, sizeof to);
+    ANG_PT(pthread_rwlock_rdlock(&emb->db_lock));
+    if (emb->db == NULL) {
+        ANG_PT(pthread_rwlock_unlock(&emb->db_lock));
+        rocksdb_readoptions_destroy(ropt);
+        return (ang_err_new(ANG_E_LOG_NO_SPACE, "%s: the disk is full", emb->path));
+    }
     it = rocksdb_create_iterator(emb->db, ropt);
     rocksdb_iter_seek(it, (const char *)from, sizeof from);
     *ret_ms = ANG_NEVER;
@@ -35,6 +41,7 @@ static struct ang_err *time_at(struct ang_emb *emb, const struct ang_emb_part *p
     rocksdb_iter_get_error(it, &msg);
     er = ang_emb_err(&msg, emb->path);
     rocksdb_iter_destroy(it);
+    ANG_PT(pthread_rwlock_unlock(&emb->db_lock));
     rocksdb_readoptions_destroy(ropt);
     return (er);
 }

@@ -2,11 +2,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "eventlog/embedded/embedded_priv.h"
 
-#define WRITE_BUFFER (16u << 20) /* also what is replayed after a crash, about */
-#define BLOCK_CACHE  (16u << 20)
+#define WRITE_BUFFER    (16u << 20) /* also what is replayed after a crash, about */
+#define BLOCK_CACHE     (16u << 20)
+#define SPARE_ROOM      (4 << 20) /* beyond what opening writes */
+#define REOPEN_EVERY_MS 500
+#define INFO_LOG_FATAL  4
 
 struct ang_err *ang_emb_err(char **errptr, const char *what) {
     enum ang_ec code = ANG_E_LOG_IO;
@@ -27,15 +31,26 @@ struct ang_err *ang_emb_err(char **errptr, const char *what) {
     return (er);
 }
 
+static struct ang_err *no_room(const struct ang_emb *emb) {
+    return (ang_err_new(ANG_E_LOG_NO_SPACE, "%s: the disk is full, it takes %lld MiB of room to go on", emb->path,
+                        (long long)(emb->reopen_room >> 20)));
+}
+
 struct ang_err *ang_emb_get(struct ang_emb *emb, struct ang_slice key, struct ang_buf *ret_val, bool *ret_found) {
     char *msg = NULL;
-    rocksdb_pinnableslice_t *pin = rocksdb_get_pinned(emb->db, emb->ropt, (const char *)key.p, key.n, &msg);
-    struct ang_err *er = ang_emb_err(&msg, emb->path);
+    rocksdb_pinnableslice_t *pin = NULL;
+    struct ang_err *er;
 
-    if (er != NULL)
-        return (er);
     ang_buf_clear(ret_val);
-    *ret_found = pin != NULL;
+    ANG_PT(pthread_rwlock_rdlock(&emb->db_lock));
+    if (emb->db == NULL) {
+        er = no_room(emb);
+    } else {
+        pin = rocksdb_get_pinned(emb->db, emb->ropt, (const char *)key.p, key.n, &msg);
+        er = ang_emb_err(&msg, emb->path);
+    }
+    if (er == NULL)
+        *ret_found = pin != NULL;
     if (pin != NULL) {
         size_t n;
         const char *p = rocksdb_pinnableslice_value(pin, &n);
@@ -43,7 +58,8 @@ struct ang_err *ang_emb_get(struct ang_emb *emb, struct ang_slice key, struct an
         ang_buf_add(ret_val, p, n);
         rocksdb_pinnableslice_destroy(pin);
     }
-    return (NULL);
+    ANG_PT(pthread_rwlock_unlock(&emb->db_lock));
+    return (er);
 }
 
 static struct ang_err *make_folder(const char *path) {
@@ -82,7 +98,9 @@ static void make_options(struct ang_emb *emb) {
     rocksdb_options_set_max_background_jobs(emb->opt, 2);
     rocksdb_options_set_max_open_files(emb->opt, 256);
     rocksdb_options_set_keep_log_file_num(emb->opt, 2);
-    rocksdb_options_set_info_log_level(emb->opt, 2); /* warnings */
+    /* Only what it writes at every opening: a log file of RocksDB that meets a full disk ends the process where RocksDB was
+     * built with asserts, as Debian's is. */
+    rocksdb_options_set_info_log_level(emb->opt, INFO_LOG_FATAL);
     /* nothing of it wakes up by itself */
     rocksdb_options_set_stats_dump_period_sec(emb->opt, 0);
     rocksdb_options_set_stats_persist_period_sec(emb->opt, 0);
@@ -91,12 +109,22 @@ static void make_options(struct ang_emb *emb) {
     emb->ropt = rocksdb_readoptions_create();
 }
 
+static bool room_is_there(const struct ang_emb *emb) {
+    struct statvfs vfs;
+
+    /* When nobody knows, opening will tell. */
+    return (statvfs(emb->path, &vfs) != 0 || (int64_t)(vfs.f_bavail * vfs.f_frsize) >= emb->reopen_room);
+}
+
 struct ang_err *ang_emb_db_open(struct ang_emb *emb) {
     char *msg = NULL;
     struct ang_err *er = make_folder(emb->path);
 
     if (er != NULL)
         return (er);
+    emb->reopen_room = SPARE_ROOM;
+    if (!room_is_there(emb))
+        return (no_room(emb));
     make_options(emb);
     emb->db = rocksdb_open(emb->opt, emb->path, &msg);
     er = ang_emb_err(&msg, emb->path);
@@ -121,4 +149,42 @@ void ang_emb_db_close(struct ang_emb *emb) {
     rocksdb_block_based_options_destroy(emb->table_opt);
     rocksdb_cache_destroy(emb->cache);
     emb->opt = NULL;
+}
+
+/* ---- a full disk ----
+ *
+ * RocksDB resumes by itself after background work found no room, but not after its write-ahead file did: when its memory
+ * happens to be empty it goes on with the file whose last entry is incomplete, at which a restart would stop reading (and
+ * builds with its own asserts abort).  So after any write without room the database is closed and opened anew, which cuts
+ * that entry off.  Opening writes out what was in memory, so it waits until there is room for that: until then readers go on. */
+
+void ang_emb_db_full(struct ang_emb *emb) {
+    uint64_t mem = 0;
+
+    if (emb->db != NULL && rocksdb_property_int(emb->db, "rocksdb.cur-size-all-mem-tables", &mem) != 0)
+        mem = WRITE_BUFFER;
+    if (emb->db != NULL)
+        emb->reopen_room = (int64_t)mem + SPARE_ROOM;
+    emb->reopen_at = ang_now_ms() + REOPEN_EVERY_MS;
+}
+
+struct ang_err *ang_emb_db_reopen(struct ang_emb *emb) {
+    int64_t now = ang_now_ms();
+    struct ang_err *er;
+    char *msg = NULL;
+
+    if (now < emb->reopen_at || !room_is_there(emb))
+        return (no_room(emb));
+    emb->reopen_at = now + REOPEN_EVERY_MS;
+    ANG_PT(pthread_rwlock_wrlock(&emb->db_lock));
+    if (emb->db != NULL)
+        rocksdb_close(emb->db);
+    emb->db = rocksdb_open(emb->opt, emb->path, &msg);
+    er = ang_emb_err(&msg, emb->path);
+    ANG_PT(pthread_rwlock_unlock(&emb->db_lock));
+    if (er == NULL) {
+        ANG_LOG(ANG_LOG_INFO, "LOG-ROOM", "there is room on the disk of the log again", "path", emb->path);
+        ang_emb_readers_wake_all(emb);
+    }
+    return (er);
 }

@@ -33,15 +33,17 @@ struct report {
     void *arg;
 };
 
+/* The code's own text: rd_kafka_message_errstr would take the record's value for one. */
 static struct ang_err *report_error(rd_kafka_t *rk, const rd_kafka_message_t *m) {
     char what[512];
-    (void)snprintf(what, sizeof(what), "%s/%d: the record was not written", rd_kafka_topic_name(m->rkt), (int)m->partition);
+    (void)snprintf(what, sizeof(what), "%s/%d: the record was not written", rd_kafka_topic_name(m->rkt),
+                   (int)m->partition);
     if (rd_kafka_message_status(m) == RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED) {
         (void)snprintf(what, sizeof(what), "%s/%d: the record may have been written", rd_kafka_topic_name(m->rkt),
                        (int)m->partition);
-        return (ang_kafka_err(NULL, m->err, rd_kafka_message_errstr(m), ANG_UNKNOWN, what));
+        return (ang_kafka_err(NULL, m->err, NULL, ANG_UNKNOWN, what));
     }
-    return (ang_kafka_err(NULL, m->err, rd_kafka_message_errstr(m), ANG_RETRY, what));
+    return (ang_kafka_err(NULL, m->err, NULL, ANG_RETRY, what));
 }
 
 /* On the appender's thread. */
@@ -66,16 +68,11 @@ static struct ang_err *open_producer(struct ang_kafka_appender *a, rd_kafka_t **
     (void)snprintf(batch, sizeof(batch), "%lld", k->message < 1000000 ? (long long)k->message : 1000000LL);
     (void)snprintf(limit, sizeof(limit), "%d", LIMIT_MS);
     const struct ang_kafka_prop props[] = {
-        {"enable.idempotence", "true", ANG_PROP_MUST},
-        {"linger.ms", "0", ANG_PROP_TUNE},
-        {"message.timeout.ms", limit, ANG_PROP_MUST},
-        {"retry.backoff.ms", "20", ANG_PROP_TUNE},
-        {"retry.backoff.max.ms", "500", ANG_PROP_NEWER},
-        {"socket.timeout.ms", "5000", ANG_PROP_TUNE},
-        {"message.max.bytes", message, ANG_PROP_MUST},
-        {"batch.size", batch, ANG_PROP_MUST},
-        {"queue.buffering.max.kbytes", "65536", ANG_PROP_TUNE},
-        {NULL, NULL, ANG_PROP_MUST},
+        {"enable.idempotence", "true", ANG_PROP_MUST},          {"linger.ms", "0", ANG_PROP_TUNE},
+        {"message.timeout.ms", limit, ANG_PROP_MUST},           {"retry.backoff.ms", "20", ANG_PROP_TUNE},
+        {"retry.backoff.max.ms", "500", ANG_PROP_NEWER},        {"socket.timeout.ms", "5000", ANG_PROP_TUNE},
+        {"message.max.bytes", message, ANG_PROP_MUST},          {"batch.size", batch, ANG_PROP_MUST},
+        {"queue.buffering.max.kbytes", "65536", ANG_PROP_TUNE}, {NULL, NULL, ANG_PROP_MUST},
     };
     rd_kafka_conf_t *conf;
     struct ang_err *er = ang_kafka_conf_new(k, &a->ctx, props, &conf);

@@ -35,8 +35,9 @@ static void log_line(const rd_kafka_t *rk, int level, const char *fac, const cha
     ANG_CHECK(ctx, ANG_KAFKA_CTX_MAGIC);
     bool fatal = strstr(text, "Fatal ") != NULL;
     if (level <= LOG_ERR && !fatal && is_one_of(fac, connection)) {
-        ANG_LOG_EVERY(UNREACHABLE_EVERY_MS, ANG_LOG_WARN, "LOG-UNREACHABLE", "a Kafka broker cannot be reached, trying again",
-                      "bootstrap.servers", ctx->k->bootstrap, "duty", ctx->duty, "cause", text);
+        ANG_LOG_EVERY(UNREACHABLE_EVERY_MS, ANG_LOG_WARN, "LOG-UNREACHABLE",
+                      "a Kafka broker cannot be reached, trying again", "bootstrap.servers", ctx->k->bootstrap, "duty",
+                      ctx->duty, "cause", text);
         return;
     }
     if (fatal || is_one_of(fac, returned))
@@ -85,8 +86,8 @@ static struct ang_err *set_ours(struct ang_kafka *k, rd_kafka_conf_t *conf, cons
     return (NULL);
 }
 
-struct ang_err *ang_kafka_conf_new(struct ang_kafka *k, const struct ang_kafka_ctx *ctx, const struct ang_kafka_prop *props,
-                                   rd_kafka_conf_t **ret_conf) {
+struct ang_err *ang_kafka_conf_new(struct ang_kafka *k, const struct ang_kafka_ctx *ctx,
+                                   const struct ang_kafka_prop *props, rd_kafka_conf_t **ret_conf) {
     char client[CLIENT_ID_MAX + 1];
     (void)snprintf(client, sizeof(client), "%s", k->client);
     const struct ang_kafka_prop common[] = {
@@ -115,7 +116,8 @@ struct ang_err *ang_kafka_conf_new(struct ang_kafka *k, const struct ang_kafka_c
     return (NULL);
 }
 
-struct ang_err *ang_kafka_handle_new(struct ang_kafka *k, rd_kafka_type_t type, rd_kafka_conf_t **conf, rd_kafka_t **ret_rk) {
+struct ang_err *ang_kafka_handle_new(struct ang_kafka *k, rd_kafka_type_t type, rd_kafka_conf_t **conf,
+                                     rd_kafka_t **ret_rk) {
     char text[512];
     rd_kafka_t *rk = rd_kafka_new(type, *conf, text, sizeof(text));
     if (rk == NULL) {

@@ -6,16 +6,21 @@
 
 static const enum ang_class classes[][4] = {
     /*                     FATAL         ABORT          TIMED_OUT      OTHER */
-    [ANG_STEP_INIT]    = {ANG_RETIRE,  ANG_RETIRE,    ANG_RETRY,     ANG_RETIRE},
-    [ANG_STEP_BEGIN]   = {ANG_RETIRE,  ANG_RETIRE,    ANG_RETIRE,    ANG_RETIRE},
-    [ANG_STEP_PRODUCE] = {ANG_RETIRE,  ANG_ABORT_TXN, ANG_ABORT_TXN, ANG_ABORT_TXN},
-    [ANG_STEP_OFFSETS] = {ANG_RETIRE,  ANG_ABORT_TXN, ANG_ABORT_TXN, ANG_RETIRE},
-    [ANG_STEP_COMMIT]  = {ANG_UNKNOWN, ANG_ABORT_TXN, ANG_UNKNOWN,   ANG_UNKNOWN},
-    [ANG_STEP_ABORT]   = {ANG_RETIRE,  ANG_RETIRE,    ANG_RETIRE,    ANG_RETIRE},
+    [ANG_STEP_INIT] = {ANG_RETIRE, ANG_RETIRE, ANG_RETRY, ANG_RETIRE},
+    [ANG_STEP_BEGIN] = {ANG_RETIRE, ANG_RETIRE, ANG_RETIRE, ANG_RETIRE},
+    [ANG_STEP_PRODUCE] = {ANG_RETIRE, ANG_ABORT_TXN, ANG_ABORT_TXN, ANG_ABORT_TXN},
+    [ANG_STEP_OFFSETS] = {ANG_RETIRE, ANG_ABORT_TXN, ANG_ABORT_TXN, ANG_RETIRE},
+    [ANG_STEP_COMMIT] = {ANG_UNKNOWN, ANG_ABORT_TXN, ANG_UNKNOWN, ANG_UNKNOWN},
+    [ANG_STEP_ABORT] = {ANG_RETIRE, ANG_RETIRE, ANG_RETIRE, ANG_RETIRE},
 };
 
+/* A producer that was fenced is dead, though librdkafka 2.0.2 calls it abortable when AddOffsetsToTxn says so. */
+static bool producer_fenced(rd_kafka_resp_err_t code) {
+    return (code != RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID && ang_kafka_is_fenced(code));
+}
+
 enum ang_kafka_kind ang_kafka_kind(const rd_kafka_error_t *ke) {
-    if (rd_kafka_error_is_fatal(ke))
+    if (rd_kafka_error_is_fatal(ke) || producer_fenced(rd_kafka_error_code(ke)))
         return (ANG_KIND_FATAL);
     if (rd_kafka_error_txn_requires_abort(ke))
         return (ANG_KIND_ABORT);

@@ -124,7 +124,8 @@ static struct ang_err *kafka_identity(struct ang_log *log, int timeout_ms, const
         return (er);
     char *id = rd_kafka_clusterid(rk, timeout_ms);
     if (id == NULL)
-        return (ang_err_new(ANG_E_LOG_UNREACHABLE, "no broker of %s named its cluster within %d ms", k->bootstrap, timeout_ms));
+        return (ang_err_new(ANG_E_LOG_UNREACHABLE, "no broker of %s named its cluster within %d ms", k->bootstrap,
+                            timeout_ms));
     ANG_PT(pthread_mutex_lock(&k->lock));
     if (k->cluster_id == NULL)
         k->cluster_id = ang_strdup(id);
@@ -138,7 +139,8 @@ struct ang_err *ang_kafka_check_out(const struct ang_out *rec, enum ang_class cl
     const struct ang_topic *t = rec->topic;
     ANG_CHECK(t, ANG_TOPIC_MAGIC);
     if (t->partitions == 0)
-        return (ang_err_new_cls(ANG_E_LOG_TOPIC, cls, "%s: not written to: the topic has not been checked yet", t->name));
+        return (
+            ang_err_new_cls(ANG_E_LOG_TOPIC, cls, "%s: not written to: the topic has not been checked yet", t->name));
     if (rec->partition < 0 || rec->partition >= t->partitions)
         return (ang_err_new_cls(ANG_E_LOG_TOPIC, cls, "%s/%d: no such partition, the topic has %d", t->name,
                                 (int)rec->partition, (int)t->partitions));

@@ -58,14 +58,14 @@ struct ang_kafka_prop {
     const char *name;
     const char *value;
     enum {
-        ANG_PROP_MUST,   /* ours, whatever the user says */
-        ANG_PROP_TUNE,   /* unless the user says otherwise */
-        ANG_PROP_NEWER,  /* as TUNE; left out where this librdkafka does not know it */
+        ANG_PROP_MUST,  /* ours, whatever the user says */
+        ANG_PROP_TUNE,  /* unless the user says otherwise */
+        ANG_PROP_NEWER, /* as TUNE; left out where this librdkafka does not know it */
     } kind;
 };
 /* The user's properties, then the common ones, then props (ends with a NULL name).  CONFIG: the user's do not parse. */
-struct ang_err *ang_kafka_conf_new(struct ang_kafka *k, const struct ang_kafka_ctx *ctx, const struct ang_kafka_prop *props,
-                                   rd_kafka_conf_t **ret_conf) ANG_MUST_USE;
+struct ang_err *ang_kafka_conf_new(struct ang_kafka *k, const struct ang_kafka_ctx *ctx,
+                                   const struct ang_kafka_prop *props, rd_kafka_conf_t **ret_conf) ANG_MUST_USE;
 /* Takes *conf in every case. */
 struct ang_err *ang_kafka_handle_new(struct ang_kafka *k, rd_kafka_type_t type, rd_kafka_conf_t **conf,
                                      rd_kafka_t **ret_rk) ANG_MUST_USE;
@@ -93,7 +93,8 @@ enum ang_class ang_kafka_class(enum ang_kafka_step step, enum ang_kafka_kind kin
 struct ang_err *ang_kafka_err(rd_kafka_t *rk, rd_kafka_resp_err_t code, const char *text, enum ang_class cls,
                               const char *what) ANG_MUST_USE;
 /* The same, takes *ke. */
-struct ang_err *ang_kafka_err_take(rd_kafka_t *rk, rd_kafka_error_t **ke, enum ang_class cls, const char *what) ANG_MUST_USE;
+struct ang_err *ang_kafka_err_take(rd_kafka_t *rk, rd_kafka_error_t **ke, enum ang_class cls,
+                                   const char *what) ANG_MUST_USE;
 bool ang_kafka_transient(rd_kafka_resp_err_t code);
 bool ang_kafka_is_auth(rd_kafka_resp_err_t code);
 bool ang_kafka_is_fenced(rd_kafka_resp_err_t code);
@@ -148,8 +149,8 @@ struct ang_err *ang_kafka_token_check_format(void) ANG_MUST_USE;
 
 /* ---- positions.c, topics.c, topics_check.c ---- */
 
-struct ang_err *ang_kafka_positions(struct ang_log *log, const char *group, struct ang_pos *pos, size_t n, int timeout_ms,
-                                    struct ang_buf *ret_mem);
+struct ang_err *ang_kafka_positions(struct ang_log *log, const char *group, struct ang_pos *pos, size_t n,
+                                    int timeout_ms, struct ang_buf *ret_mem);
 struct ang_err *ang_kafka_ensure_topics(struct ang_log *log, const struct ang_topic_spec *specs, size_t n, bool create,
                                         int timeout_ms);
 /* The next event of an admin request, or NULL when until_ms passed. */

@@ -97,8 +97,8 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic
         (void)rd_kafka_assign(rk, NULL);
     }
     if (ke != NULL) {
-        ANG_LOG(ANG_LOG_ERROR, "LOG-REBALANCE", "librdkafka refused to go on with a rebalance", "group", m->group, "error",
-                rd_kafka_error_string(ke));
+        ANG_LOG(ANG_LOG_ERROR, "LOG-REBALANCE", "librdkafka refused to go on with a rebalance", "group", m->group,
+                "error", rd_kafka_error_string(ke));
         rd_kafka_error_destroy(ke);
     }
     free(parts);
@@ -249,7 +249,8 @@ struct ang_err *ang_kafka_member_token(struct ang_log_member *member, struct ang
     if (!rd_kafka_assignment_lost(m->rk))
         meta = rd_kafka_consumer_group_metadata(m->rk);
     if (meta == NULL)
-        return (ang_err_new_cls(ANG_E_LOG_ABORTED, ANG_RETRY, "group %s: membership was lost, joining again", m->group));
+        return (
+            ang_err_new_cls(ANG_E_LOG_ABORTED, ANG_RETRY, "group %s: membership was lost, joining again", m->group));
     er = ang_kafka_token_new(m->m.log->ops, &meta, ret_token);
     return (er != NULL ? ang_err_wrap(&er, "group %s as %s", m->group, m->instance) : NULL);
 }

@@ -32,12 +32,14 @@ static struct ang_err *take_partition(struct query *qu, const rd_kafka_topic_par
         if (qu->known[i] || pos->partition != tp->partition || strcmp(pos->topic->name, tp->topic) != 0)
             continue;
         if (ang_kafka_transient(tp->err)) {
-            (void)snprintf(qu->why, sizeof(qu->why), "%s/%d: %s", tp->topic, (int)tp->partition, rd_kafka_err2str(tp->err));
+            (void)snprintf(qu->why, sizeof(qu->why), "%s/%d: %s", tp->topic, (int)tp->partition,
+                           rd_kafka_err2str(tp->err));
             return (NULL);
         }
         if (tp->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
             char what[512];
-            (void)snprintf(what, sizeof(what), "position of group %s in %s/%d", qu->group, tp->topic, (int)tp->partition);
+            (void)snprintf(what, sizeof(what), "position of group %s in %s/%d", qu->group, tp->topic,
+                           (int)tp->partition);
             return (ang_kafka_err(NULL, tp->err, NULL, ANG_FATAL, what));
         }
         pos->offset = tp->offset >= 0 ? tp->offset : ANG_OFFSET_NONE;
@@ -83,7 +85,8 @@ static struct ang_err *take_answer(struct query *qu, rd_kafka_event_t *ev) {
 static void ask(rd_kafka_t *rk, const struct query *qu, rd_kafka_queue_t *q, int timeout_ms) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)qu->n);
     for (size_t i = 0; i < qu->n; i++) {
-        if (!qu->known[i] && rd_kafka_topic_partition_list_find(list, qu->pos[i].topic->name, qu->pos[i].partition) == NULL)
+        if (!qu->known[i] &&
+            rd_kafka_topic_partition_list_find(list, qu->pos[i].topic->name, qu->pos[i].partition) == NULL)
             (void)rd_kafka_topic_partition_list_add(list, qu->pos[i].topic->name, qu->pos[i].partition);
     }
     rd_kafka_ListConsumerGroupOffsets_t *req = rd_kafka_ListConsumerGroupOffsets_new(qu->group, list);
@@ -133,8 +136,8 @@ static struct ang_err *ask_until_known(rd_kafka_t *rk, struct query *qu, int tim
     return (er);
 }
 
-struct ang_err *ang_kafka_positions(struct ang_log *log, const char *group, struct ang_pos *pos, size_t n, int timeout_ms,
-                                    struct ang_buf *ret_mem) {
+struct ang_err *ang_kafka_positions(struct ang_log *log, const char *group, struct ang_pos *pos, size_t n,
+                                    int timeout_ms, struct ang_buf *ret_mem) {
     rd_kafka_t *rk;
     struct ang_err *er = ang_kafka_admin(ang_kafka_of(log), &rk);
     if (er != NULL)

@@ -245,7 +245,9 @@ static struct part *part_of(struct rtopic *t, int32_t partition) {
 }
 
 static int64_t kafka_offset(int64_t offset) {
-    return (offset == ANG_OFFSET_BEGIN ? RD_KAFKA_OFFSET_BEGINNING : offset == ANG_OFFSET_END ? RD_KAFKA_OFFSET_END : offset);
+    return (offset == ANG_OFFSET_BEGIN ? RD_KAFKA_OFFSET_BEGINNING
+            : offset == ANG_OFFSET_END ? RD_KAFKA_OFFSET_END
+                                       : offset);
 }
 
 /* BEGIN and END are looked up at the leader, and librdkafka looks again only after 500 ms when it does not know it yet.
@@ -309,13 +311,14 @@ void ang_kafka_reader_remove(struct ang_log_reader *reader, const struct ang_top
 static struct ang_err *out_of_range(struct reader *r, struct rtopic *t, int32_t partition, struct part *p,
                                     const rd_kafka_message_t *msg) {
     int64_t lo = 0, hi = 0;
-    rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(r->src->rk, t->topic->name, partition, &lo, &hi, RANGE_MS);
+    rd_kafka_resp_err_t err =
+        rd_kafka_query_watermark_offsets(r->src->rk, t->topic->name, partition, &lo, &hi, RANGE_MS);
     bool inside = err != RD_KAFKA_RESP_ERR_NO_ERROR || p->start < 0 || (p->start >= lo && p->start <= hi);
     if (inside && p->restarts < RESTARTS) {
         p->restarts++;
-        ANG_LOG(ANG_LOG_WARN, "LOG-READ-RESTART", "a position was refused although it is in the log, reading again", "topic",
-                t->topic->name, "partition", ANG_F("%d", (int)partition), "offset", ANG_F("%lld", (long long)p->start),
-                "error", rd_kafka_message_errstr(msg));
+        ANG_LOG(ANG_LOG_WARN, "LOG-READ-RESTART", "a position was refused although it is in the log, reading again",
+                "topic", t->topic->name, "partition", ANG_F("%d", (int)partition), "offset",
+                ANG_F("%lld", (long long)p->start), "error", rd_kafka_message_errstr(msg));
         (void)rd_kafka_consume_stop(t->rkt, partition);
         return (start(r, t, partition, p->start));
     }
@@ -328,7 +331,8 @@ static struct ang_err *out_of_range(struct reader *r, struct rtopic *t, int32_t 
 static struct ang_err *partition_error(struct reader *r, struct rtopic *t, int32_t partition, struct part *p,
                                        const rd_kafka_message_t *msg) {
     char what[512];
-    (void)snprintf(what, sizeof(what), "reading %s/%d from offset %lld", t->topic->name, (int)partition, (long long)p->start);
+    (void)snprintf(what, sizeof(what), "reading %s/%d from offset %lld", t->topic->name, (int)partition,
+                   (long long)p->start);
     if (msg->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || msg->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)
         return (out_of_range(r, t, partition, p, msg));
     if (ang_kafka_is_auth(msg->err) || msg->err == RD_KAFKA_RESP_ERR__BAD_MSG ||
@@ -346,7 +350,8 @@ static struct ang_rec *sort_out(struct reader *r, rd_kafka_message_t *msg) {
     struct ang_rec *rec = NULL;
     struct rtopic *t = msg->rkt != NULL ? rd_kafka_topic_opaque(msg->rkt) : NULL;
     if (t == NULL) {
-        ANG_LOG_EVERY(5000, ANG_LOG_WARN, "LOG-READ", "trouble with reading, trying again", "error", rd_kafka_message_errstr(msg));
+        ANG_LOG_EVERY(5000, ANG_LOG_WARN, "LOG-READ", "trouble with reading, trying again", "error",
+                      rd_kafka_message_errstr(msg));
         goto out;
     }
     ANG_CHECK(t, ANG_KAFKA_RTOPIC_MAGIC);

@@ -30,8 +30,8 @@ bool ang_kafka_token_parse(const void *buf, size_t n, int32_t *ret_generation, c
 }
 
 /* What librdkafka serialises; mem must be freed with free(). */
-static struct ang_err *read_meta(const rd_kafka_consumer_group_metadata_t *meta, void **ret_mem, int32_t *ret_generation,
-                                 const char **ret_member) {
+static struct ang_err *read_meta(const rd_kafka_consumer_group_metadata_t *meta, void **ret_mem,
+                                 int32_t *ret_generation, const char **ret_member) {
     void *mem;
     size_t n;
     rd_kafka_error_t *ke = rd_kafka_consumer_group_metadata_write(meta, &mem, &n);
@@ -48,14 +48,16 @@ static struct ang_err *read_meta(const rd_kafka_consumer_group_metadata_t *meta,
 }
 
 struct ang_err *ang_kafka_token_check_format(void) {
-    rd_kafka_consumer_group_metadata_t *meta = rd_kafka_consumer_group_metadata_new_with_genid("group", 7, "member", "instance");
+    rd_kafka_consumer_group_metadata_t *meta =
+        rd_kafka_consumer_group_metadata_new_with_genid("group", 7, "member", "instance");
     void *mem;
     int32_t generation;
     const char *member;
     struct ang_err *er = read_meta(meta, &mem, &generation, &member);
     if (er == NULL) {
         if (generation != 7 || strcmp(member, "member") != 0)
-            er = ang_err_new(ANG_E_INTERNAL, "librdkafka %s: generation and member id were read back wrong: use 2.0.2 to 2.8",
+            er = ang_err_new(ANG_E_INTERNAL,
+                             "librdkafka %s: generation and member id were read back wrong: use 2.0.2 to 2.8",
                              rd_kafka_version_str());
         rd_kafka_mem_free(NULL, mem);
     }

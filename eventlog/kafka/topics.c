@@ -4,9 +4,9 @@
 
 #include "eventlog/kafka/kafka_priv.h"
 
-#define ASK_AGAIN_MS      50
-#define DELETE_RETENTION  "604800000" /* 7 d: a reader that was away for less sees every tombstone */
-#define ALREADY_THERE(e)  ((e) == RD_KAFKA_RESP_ERR_NO_ERROR || (e) == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+#define ASK_AGAIN_MS     50
+#define DELETE_RETENTION "604800000" /* 7 d: a reader that was away for less sees every tombstone */
+#define ALREADY_THERE(e) ((e) == RD_KAFKA_RESP_ERR_NO_ERROR || (e) == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
 
 int ang_kafka_min_insync(const struct ang_topic_spec *spec) {
     return (spec->replication < 2 ? 1 : 2);
@@ -57,7 +57,9 @@ static struct ang_err *created(rd_kafka_event_t *ev) {
     const rd_kafka_CreateTopics_result_t *res = rd_kafka_event_CreateTopics_result(ev);
     rd_kafka_resp_err_t err = rd_kafka_event_error(ev);
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR || res == NULL)
-        return (ang_kafka_transient(err) ? NULL : ang_kafka_err(NULL, err, rd_kafka_event_error_string(ev), ANG_FATAL, "creating topics"));
+        return (ang_kafka_transient(err)
+                    ? NULL
+                    : ang_kafka_err(NULL, err, rd_kafka_event_error_string(ev), ANG_FATAL, "creating topics"));
     size_t n;
     const rd_kafka_topic_result_t **topics = rd_kafka_CreateTopics_result_topics(res, &n);
     for (size_t i = 0; i < n; i++) {
@@ -66,8 +68,10 @@ static struct ang_err *created(rd_kafka_event_t *ev) {
             continue;
         const char *text = rd_kafka_topic_result_error_string(topics[i]);
         if (ang_kafka_is_auth(err))
-            return (ang_err_new(ANG_E_LOG_AUTH, "creating topic %s: %s: grant Create on it, or create it yourself and set topology.create: false",
-                                rd_kafka_topic_result_name(topics[i]), text != NULL ? text : rd_kafka_err2str(err)));
+            return (ang_err_new(
+                ANG_E_LOG_AUTH,
+                "creating topic %s: %s: grant Create on it, or create it yourself and set topology.create: false",
+                rd_kafka_topic_result_name(topics[i]), text != NULL ? text : rd_kafka_err2str(err)));
         return (ang_err_new(ANG_E_LOG_TOPIC, "creating topic %s: %s (%s)", rd_kafka_topic_result_name(topics[i]),
                             text != NULL ? text : rd_kafka_err2str(err), rd_kafka_err2name(err)));
     }
@@ -111,16 +115,18 @@ static struct ang_err *create_missing(rd_kafka_t *rk, const rd_kafka_metadata_t 
 /* ---- what is there ---- */
 
 static struct ang_err *is_missing(const struct ang_topic_spec *s) {
-    return (ang_err_new(ANG_E_LOG_TOPIC,
-                        "topic %s: not found, expected %d partitions: kafka-topics.sh --create --topic %s --partitions %d "
-                        "--replication-factor %d --config cleanup.policy=%s --config message.timestamp.type=LogAppendTime "
-                        "--config max.message.bytes=%lld --config min.insync.replicas=%d, or set topology.create: true",
-                        s->name, (int)s->partitions, s->name, (int)s->partitions, s->replication,
-                        s->compact ? "compact" : "delete", (long long)s->max_message, ang_kafka_min_insync(s)));
+    return (
+        ang_err_new(ANG_E_LOG_TOPIC,
+                    "topic %s: not found, expected %d partitions: kafka-topics.sh --create --topic %s --partitions %d "
+                    "--replication-factor %d --config cleanup.policy=%s --config message.timestamp.type=LogAppendTime "
+                    "--config max.message.bytes=%lld --config min.insync.replicas=%d, or set topology.create: true",
+                    s->name, (int)s->partitions, s->name, (int)s->partitions, s->replication,
+                    s->compact ? "compact" : "delete", (long long)s->max_message, ang_kafka_min_insync(s)));
 }
 
 /* Whether all are there with a leader for each partition.  Names the first that is not in why. */
-static bool all_led(const rd_kafka_metadata_t *md, const struct ang_topic_spec *specs, size_t n, char *why, size_t n_why) {
+static bool all_led(const rd_kafka_metadata_t *md, const struct ang_topic_spec *specs, size_t n, char *why,
+                    size_t n_why) {
     for (size_t i = 0; i < n; i++) {
         const rd_kafka_metadata_topic_t *t = find(md, specs[i].name);
         if (t == NULL || t->partition_cnt == 0) {
@@ -168,7 +174,8 @@ struct ang_err *ang_kafka_ensure_topics(struct ang_log *log, const struct ang_to
         const rd_kafka_metadata_t *md;
         int left = ang_kafka_left(until, 5000);
         if (left == 0)
-            return (ang_err_new(ANG_E_LOG_UNREACHABLE, "topics at %s were not ready within %d ms: %s", k->bootstrap, timeout_ms, why));
+            return (ang_err_new(ANG_E_LOG_UNREACHABLE, "topics at %s were not ready within %d ms: %s", k->bootstrap,
+                                timeout_ms, why));
         /* All topics: a request that names one may create it. */
         rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 1, NULL, &md, left);
         if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {

@@ -5,10 +5,11 @@
 
 static struct ang_err *differs(const char *topic, const char *name, const char *found, const char *expected,
                                const char *set_to) {
-    return (ang_err_new(ANG_E_LOG_TOPIC,
-                        "topic %s: %s is %s, expected %s: kafka-configs.sh --alter --entity-type topics --entity-name %s "
-                        "--add-config %s=%s",
-                        topic, name, found, expected, topic, name, set_to));
+    return (
+        ang_err_new(ANG_E_LOG_TOPIC,
+                    "topic %s: %s is %s, expected %s: kafka-configs.sh --alter --entity-type topics --entity-name %s "
+                    "--add-config %s=%s",
+                    topic, name, found, expected, topic, name, set_to));
 }
 
 /* ---- configuration of one topic ---- */
@@ -40,20 +41,23 @@ static void warn_retention(const struct ang_topic_spec *s, const char *found) {
     long long ms = strtoll(found, NULL, 10);
     if (s->compact || ms < 0 || (s->retention_ms >= 0 && ms >= s->retention_ms))
         return;
-    ANG_LOG(ANG_LOG_WARN, "LOG-RETENTION", "a topic keeps its records for a shorter time than planned", "topic", s->name,
-            "retention.ms", found, "planned", ANG_F("%lld", (long long)s->retention_ms));
+    ANG_LOG(ANG_LOG_WARN, "LOG-RETENTION", "a topic keeps its records for a shorter time than planned", "topic",
+            s->name, "retention.ms", found, "planned", ANG_F("%lld", (long long)s->retention_ms));
 }
 
 static struct ang_err *check_config(const rd_kafka_ConfigResource_t *res, const struct ang_topic_spec *s) {
     size_t n;
     const rd_kafka_ConfigEntry_t **e = rd_kafka_ConfigResource_configs(res, &n);
-    struct ang_err *er = check_text(s->name, "cleanup.policy", value_of(e, n, "cleanup.policy"), s->compact ? "compact" : "delete");
+    struct ang_err *er =
+        check_text(s->name, "cleanup.policy", value_of(e, n, "cleanup.policy"), s->compact ? "compact" : "delete");
     if (er == NULL)
         er = check_least(s->name, "max.message.bytes", value_of(e, n, "max.message.bytes"), s->max_message);
     if (er == NULL)
-        er = check_least(s->name, "min.insync.replicas", value_of(e, n, "min.insync.replicas"), ang_kafka_min_insync(s));
+        er =
+            check_least(s->name, "min.insync.replicas", value_of(e, n, "min.insync.replicas"), ang_kafka_min_insync(s));
     if (er == NULL)
-        er = check_text(s->name, "unclean.leader.election.enable", value_of(e, n, "unclean.leader.election.enable"), "false");
+        er = check_text(s->name, "unclean.leader.election.enable", value_of(e, n, "unclean.leader.election.enable"),
+                        "false");
     if (er == NULL)
         er = check_text(s->name, "message.timestamp.type", value_of(e, n, "message.timestamp.type"), "LogAppendTime");
     if (er == NULL)
@@ -65,21 +69,24 @@ static struct ang_err *check_config(const rd_kafka_ConfigResource_t *res, const 
 
 static struct ang_err *check_shape(const rd_kafka_metadata_topic_t *t, const struct ang_topic_spec *s) {
     if (t->partition_cnt < s->partitions)
-        return (ang_err_new(ANG_E_LOG_TOPIC,
-                            "topic %s: %d partitions, expected %d: set topology.partitions to %d, or, while it holds nothing: "
-                            "kafka-topics.sh --alter --topic %s --partitions %d",
-                            s->name, t->partition_cnt, (int)s->partitions, t->partition_cnt, s->name, (int)s->partitions));
+        return (ang_err_new(
+            ANG_E_LOG_TOPIC,
+            "topic %s: %d partitions, expected %d: set topology.partitions to %d, or, while it holds nothing: "
+            "kafka-topics.sh --alter --topic %s --partitions %d",
+            s->name, t->partition_cnt, (int)s->partitions, t->partition_cnt, s->name, (int)s->partitions));
     if (t->partition_cnt > s->partitions)
-        return (ang_err_new(ANG_E_LOG_TOPIC,
-                            "topic %s: %d partitions, expected %d: set topology.partitions to %d (partitions cannot be taken "
-                            "away), or, if it holds nothing: kafka-topics.sh --delete --topic %s",
-                            s->name, t->partition_cnt, (int)s->partitions, t->partition_cnt, s->name));
+        return (ang_err_new(
+            ANG_E_LOG_TOPIC,
+            "topic %s: %d partitions, expected %d: set topology.partitions to %d (partitions cannot be taken "
+            "away), or, if it holds nothing: kafka-topics.sh --delete --topic %s",
+            s->name, t->partition_cnt, (int)s->partitions, t->partition_cnt, s->name));
     int replicas = t->partition_cnt > 0 ? t->partitions[0].replica_cnt : 0;
     if (replicas < s->replication)
-        return (ang_err_new(ANG_E_LOG_TOPIC,
-                            "topic %s: replication %d, expected at least %d: set topology.replication to %d, or move it with "
-                            "kafka-reassign-partitions.sh",
-                            s->name, replicas, s->replication, replicas));
+        return (ang_err_new(
+            ANG_E_LOG_TOPIC,
+            "topic %s: replication %d, expected at least %d: set topology.replication to %d, or move it with "
+            "kafka-reassign-partitions.sh",
+            s->name, replicas, s->replication, replicas));
     return (NULL);
 }
 
@@ -91,9 +98,11 @@ static void warn_internal(const rd_kafka_metadata_t *md) {
             if (strcmp(t->topic, names[j]) != 0 || t->partition_cnt == 0 || md->broker_cnt < 2 ||
                 t->partitions[0].replica_cnt > 1)
                 continue;
-            ANG_LOG(ANG_LOG_WARN, "LOG-REPLICATION", "a topic that every commit rests on is on one broker only: the loss of "
-                    "that broker loses answered commands", "topic", t->topic, "replicas", ANG_F("%d", t->partitions[0].replica_cnt),
-                    "brokers", ANG_F("%d", md->broker_cnt));
+            ANG_LOG(ANG_LOG_WARN, "LOG-REPLICATION",
+                    "a topic that every commit rests on is on one broker only: the loss of "
+                    "that broker loses answered commands",
+                    "topic", t->topic, "replicas", ANG_F("%d", t->partitions[0].replica_cnt), "brokers",
+                    ANG_F("%d", md->broker_cnt));
         }
     }
 }
@@ -130,7 +139,8 @@ static struct ang_err *check_described(rd_kafka_event_t *ev, const struct ang_to
     rd_kafka_resp_err_t err = rd_kafka_event_error(ev);
     const rd_kafka_DescribeConfigs_result_t *result = rd_kafka_event_DescribeConfigs_result(ev);
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR || result == NULL)
-        return (ang_kafka_err(NULL, err, rd_kafka_event_error_string(ev), ang_kafka_transient(err) ? ANG_RETRY : ANG_FATAL,
+        return (ang_kafka_err(NULL, err, rd_kafka_event_error_string(ev),
+                              ang_kafka_transient(err) ? ANG_RETRY : ANG_FATAL,
                               "asking for the configuration of the topics"));
     size_t n_res;
     const rd_kafka_ConfigResource_t **res = rd_kafka_DescribeConfigs_result_resources(result, &n_res);
@@ -140,7 +150,8 @@ static struct ang_err *check_described(rd_kafka_event_t *ev, const struct ang_to
         err = rd_kafka_ConfigResource_error(res[i]);
         if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
             char what[512];
-            (void)snprintf(what, sizeof(what), "asking for the configuration of topic %s", rd_kafka_ConfigResource_name(res[i]));
+            (void)snprintf(what, sizeof(what), "asking for the configuration of topic %s",
+                           rd_kafka_ConfigResource_name(res[i]));
             er = ang_kafka_err(NULL, err, rd_kafka_ConfigResource_error_string(res[i]),
                                ang_kafka_transient(err) ? ANG_RETRY : ANG_FATAL, what);
         } else if (s != NULL) {
@@ -163,7 +174,8 @@ struct ang_err *ang_kafka_check_topics(struct ang_kafka *k, rd_kafka_t *rk, cons
     warn_internal(md);
     rd_kafka_event_t *ev = describe(rk, specs, n, until_ms);
     if (ev == NULL)
-        return (ang_err_new(ANG_E_LOG_UNREACHABLE, "%s did not say how the topics are configured in time", k->bootstrap));
+        return (
+            ang_err_new(ANG_E_LOG_UNREACHABLE, "%s did not say how the topics are configured in time", k->bootstrap));
     er = check_described(ev, specs, n);
     rd_kafka_event_destroy(ev);
     return (er);

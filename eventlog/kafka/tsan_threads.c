@@ -127,3 +127,10 @@ int cnd_timedwait(cnd_t *restrict cnd, mtx_t *restrict mtx, const struct timespe
 void cnd_destroy(cnd_t *cnd) {
     (void)pthread_cond_destroy((pthread_cond_t *)cnd);
 }
+
+/* librdkafka's reference counts are atomics that ThreadSanitizer does not see, since the library is not instrumented: what one
+ * thread reads and another one frees looks like a race. */
+__attribute__((weak)) const char *__tsan_default_suppressions(void);
+__attribute__((weak)) const char *__tsan_default_suppressions(void) {
+    return ("race:librdkafka.so\n");
+}

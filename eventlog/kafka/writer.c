@@ -34,7 +34,8 @@ void ang_kafka_writer_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, voi
         return; /* of a transaction that was given up; its records belong to somebody else by now */
     struct ang_out *rec = &w->recs[index];
     if (m->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        if (w->failed == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        bool purged = m->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || m->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
+        if (!purged && w->failed == RD_KAFKA_RESP_ERR_NO_ERROR) { /* purged ones follow from another error */
             w->failed = m->err;
             w->failed_rec = index;
         }
@@ -178,7 +179,8 @@ static struct ang_err *abort_after(struct ang_kafka_writer *w, struct ang_err **
     if (ang_kafka_is_fenced(rd_kafka_error_code(ke)))
         code = ANG_E_LOG_FENCED;
     enum ang_class cls = was->cls == ANG_FATAL ? ANG_FATAL : ang_kafka_class(ANG_STEP_ABORT, ang_kafka_kind(ke));
-    struct ang_err *now = ang_err_new_cls(code, cls, "%s; and it could not be aborted: %s", was->msg, rd_kafka_error_string(ke));
+    struct ang_err *now =
+        ang_err_new_cls(code, cls, "%s; and it could not be aborted: %s", was->msg, rd_kafka_error_string(ke));
     rd_kafka_error_destroy(ke);
     ang_err_free(&was);
     return (now);
@@ -239,6 +241,9 @@ struct ang_err *ang_kafka_writer_commit(struct ang_log_writer *writer, const str
     else if (er->cls == ANG_ABORT_TXN || er->cls == ANG_FATAL)
         er = abort_after(w, &er);
 out:
+    /* A refused record's sequence number stays used: librdkafka's next transaction would be refused for the gap. */
+    if (w->failed != RD_KAFKA_RESP_ERR_NO_ERROR || (er != NULL && er->cls != ANG_ABORT_TXN && er->cls != ANG_FATAL))
+        w->doubtful = true;
     set_batch(w, NULL);
     return (er);
 }

@@ -21,8 +21,9 @@ static rd_kafka_resp_err_t on_sent(rd_kafka_t *rk, int fd, const char *broker, i
 
 /* A request of a transaction that ended without an answer may still be under way and be carried out in the middle of a later
  * transaction of the same epoch (KAFKA-17754), so this producer must not begin another one. */
-static rd_kafka_resp_err_t on_answered(rd_kafka_t *rk, int fd, const char *broker, int32_t id, int16_t api, int16_t version,
-                                       int32_t corr, size_t size, int64_t rtt, rd_kafka_resp_err_t err, void *opaque) {
+static rd_kafka_resp_err_t on_answered(rd_kafka_t *rk, int fd, const char *broker, int32_t id, int16_t api,
+                                       int16_t version, int32_t corr, size_t size, int64_t rtt, rd_kafka_resp_err_t err,
+                                       void *opaque) {
     struct ang_kafka_writer *w = opaque;
     if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
         return (RD_KAFKA_RESP_ERR_NO_ERROR);

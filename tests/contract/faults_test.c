@@ -13,6 +13,7 @@
 static atomic_int write_errno; /* what writes fail with; 0 = they do not */
 static atomic_long write_room; /* bytes that still fit before they fail */
 static atomic_int sync_errno;
+static atomic_bool only_new; /* write_errno holds for files in which nothing stands yet */
 
 static bool is_wal(int fd) {
     char link[64], path[512];
@@ -28,7 +29,7 @@ ssize_t write(int fd, const void *p, size_t n) {
 
     if (real == NULL)
         *(void **)&real = dlsym(RTLD_NEXT, "write");
-    if (atomic_load(&write_errno) != 0 && is_wal(fd)) {
+    if (atomic_load(&write_errno) != 0 && is_wal(fd) && (!atomic_load(&only_new) || lseek(fd, 0, SEEK_CUR) == 0)) {
         long room = atomic_load(&write_room);
 
         if (room <= 0) {
@@ -57,6 +58,7 @@ int fdatasync(int fd) {
 static int setup(void **state) {
     atomic_store(&write_errno, 0);
     atomic_store(&sync_errno, 0);
+    atomic_store(&only_new, false);
     return (ct_setup(state));
 }
 
@@ -176,6 +178,47 @@ static void room_for_none_and_a_restart(void **state) {
     out_of_room(state, 0, true, true);
 }
 
+/* RocksDB begins a new file each time its memory is full; this one has never been synced. */
+static void no_room_for_a_new_file(void **state, bool restart_at_once) {
+    struct ct *c = *state;
+    struct lane l = lane(c);
+    uint8_t *value = ang_calloc(1, 1 << 20);
+    struct ang_err *er = NULL;
+    int64_t n;
+
+    atomic_store(&only_new, true);
+    no_room(0);
+    for (n = 0; er == NULL && n < 200; n++) {
+        struct ang_out rec = ct_out(l.in, 0, "k", "");
+
+        rec.value = ang_slice_of(value, 1 << 20);
+        er = ct_commit(l.w, l.tok, &rec, 1, l.in, 0, n + 1);
+    }
+    free(value);
+    assert_int_equal(ct_fails(er, LOG_NO_SPACE), ANG_ABORT_TXN);
+    assert_int_equal(ct_position(c, "g", l.in, 0, NULL, 0), n - 1);
+    if (restart_at_once) {
+        ct_reopen(c);
+        atomic_store(&write_errno, 0);
+        l = lane(c);
+        assert_int_equal(ct_position(c, "g", l.in, 0, NULL, 0), n - 1);
+    } else {
+        usleep(200000); /* what RocksDB does in the background meanwhile */
+        atomic_store(&write_errno, 0);
+    }
+    commit_when_possible(&l, "k", "after", n + 1);
+    ct_reopen(c);
+    l = lane(c);
+    assert_int_equal(ct_position(c, "g", l.in, 0, NULL, 0), n + 1);
+}
+
+static void no_room_for_the_first_write_of_a_file(void **state) {
+    no_room_for_a_new_file(state, false);
+}
+static void no_room_for_the_first_write_and_a_restart(void **state) {
+    no_room_for_a_new_file(state, true);
+}
+
 static struct ang_err *append_er;
 static atomic_int append_calls;
 static void append_done(void *arg, struct ang_err *er, int64_t offset) {
@@ -256,6 +299,8 @@ int main(void) {
         T(room_for_half_with_nothing_in_memory),
         T(room_for_half_and_a_restart),
         T(room_for_none_and_a_restart),
+        T(no_room_for_the_first_write_of_a_file),
+        T(no_room_for_the_first_write_and_a_restart),
         T(appends_without_room_can_be_tried_again),
         T(a_failed_sync_leaves_the_outcome_open_and_stops_the_log),
     };

@@ -1,6 +1,7 @@
 /* Records without a transaction: each gets exactly one report, whatever happens. */
 #include "tests/mock/mock.h"
-/* clang-format off: cmocka needs these four first */
+/* cmocka needs the three before it */
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,7 +27,8 @@ static void done(void *arg, struct ang_err *er, int64_t offset) {
 }
 
 static void append(struct mock *m, struct outcome *o) {
-    const struct ang_out rec = {.topic = m->out, .partition = 1, .key = ang_slice_str("k"), .value = ang_slice_str("v")};
+    const struct ang_out rec = {
+        .topic = m->out, .partition = 1, .key = ang_slice_str("k"), .value = ang_slice_str("v")};
     struct ang_err *er = ang_log_append(m->log, &rec, 10000, done, o);
     if (er != NULL)
         fail_msg("%s", er->msg);

@@ -1,6 +1,7 @@
 /* Membership: joining, the token, being replaced, and leaving in every state. */
 #include "tests/mock/mock.h"
-/* clang-format off: cmocka needs these four first */
+/* cmocka needs the three before it */
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

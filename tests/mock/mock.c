@@ -32,7 +32,8 @@ void mock_start(struct mock *m, const char *txn_timeout_ms) {
     free(timeout);
     m->in = topic(m, "in");
     m->out = topic(m, "out");
-    rd_kafka_consumer_group_metadata_t *meta = rd_kafka_consumer_group_metadata_new_with_genid("group", 1, "member", "instance");
+    rd_kafka_consumer_group_metadata_t *meta =
+        rd_kafka_consumer_group_metadata_new_with_genid("group", 1, "member", "instance");
     er = ang_kafka_token_new(m->log->ops, &meta, &m->token);
     AZ(er);
 }

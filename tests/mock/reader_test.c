@@ -1,6 +1,7 @@
 /* Reading: transient trouble is retried inside, refusals come out, records outlive their reader. */
 #include "tests/mock/mock.h"
-/* clang-format off: cmocka needs these four first */
+/* cmocka needs the three before it */
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,7 +22,8 @@ static void fill(struct mock *m, int32_t partition, int n) {
     for (int i = 0; i < n; i++) {
         char text[16];
         (void)snprintf(text, sizeof(text), "%d", i);
-        const struct ang_out rec = {.topic = m->out, .partition = partition, .key = ang_slice_str(text), .value = ang_slice_str(text)};
+        const struct ang_out rec = {
+            .topic = m->out, .partition = partition, .key = ang_slice_str(text), .value = ang_slice_str(text)};
         struct ang_err *er = ang_log_append(m->log, &rec, 10000, count, &written);
         assert_null(er);
     }

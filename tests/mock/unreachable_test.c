@@ -1,6 +1,7 @@
 /* No broker at all: opening returns at once, everything else says so within its time. */
 #include "eventlog/kafka/kafka_priv.h"
-/* clang-format off: cmocka needs these four first */
+/* cmocka needs the three before it */
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -60,8 +61,8 @@ static void each_call_is_bounded(void **state) {
         er = rows[i].call(log);
         int64_t took = ang_now_ms() - start;
         if (er == NULL || er->code != ANG_E_LOG_UNREACHABLE || er->cls != ANG_RETRY || took > 5000)
-            fail_msg("%s: %s after %lld ms: %s", rows[i].what, er == NULL ? "ok" : ang_err_name(er->code), (long long)took,
-                     er == NULL ? "" : er->msg);
+            fail_msg("%s: %s after %lld ms: %s", rows[i].what, er == NULL ? "ok" : ang_err_name(er->code),
+                     (long long)took, er == NULL ? "" : er->msg);
         ang_err_free(&er);
     }
     ang_log_close(log);

@@ -1,6 +1,7 @@
 /* What librdkafka's errors become. */
 #include "eventlog/kafka/kafka_priv.h"
-/* clang-format off: cmocka needs these four first */
+/* cmocka needs the three before it */
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -82,7 +83,8 @@ static void wrong_properties_are_named_with_their_line(void **state) {
         const char *key, *value, *servers, *says;
     } rows[] = {
         {"compression.type", "lz4", "127.0.0.1:1", NULL},
-        {"compression.typ", "lz4", "127.0.0.1:1", "angzarr.yaml:3: log.kafka.compression.typ: No such configuration property"},
+        {"compression.typ", "lz4", "127.0.0.1:1",
+         "angzarr.yaml:3: log.kafka.compression.typ: No such configuration property"},
         {"compression.type", "lz5", "127.0.0.1:1", "angzarr.yaml:3: log.kafka.compression.type: Invalid value"},
         {"socket.keepalive.enable", "true", "", "log.kafka.bootstrap.servers is missing"},
     };

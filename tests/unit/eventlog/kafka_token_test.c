@@ -1,6 +1,7 @@
 /* A token is only ever made of the metadata of a full member. */
 #include "eventlog/kafka/kafka_priv.h"
-/* clang-format off: cmocka needs these four first */
+/* cmocka needs the three before it */
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

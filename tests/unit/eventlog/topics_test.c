@@ -1,7 +1,8 @@
 /* The table of topics and what every implementation leaves to eventlog.c. */
 #include "base/base.h"
 #include "eventlog/log_priv.h"
-/* clang-format off: cmocka needs these four first */
+/* cmocka needs the three before it */
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,8 +44,10 @@ static void a_handle_stays_where_it_is(void **state) {
 }
 
 static void the_last_header_of_a_name_counts(void **state) {
-    const struct ang_hdr hdrs[] = {
-        {"a", ang_slice_of("1", 1)}, {"b", ang_slice_of("2", 1)}, {"a", ang_slice_of("3", 1)}, {"empty", ANG_SLICE_NONE}};
+    const struct ang_hdr hdrs[] = {{"a", ang_slice_of("1", 1)},
+                                   {"b", ang_slice_of("2", 1)},
+                                   {"a", ang_slice_of("3", 1)},
+                                   {"empty", ANG_SLICE_NONE}};
     struct ang_rec rec = {.magic = ANG_REC_MAGIC, .n_hdrs = ANG_COUNT(hdrs), .hdrs = hdrs};
     struct ang_slice v;
     assert_true(ang_rec_hdr(&rec, "a", &v));

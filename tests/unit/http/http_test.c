@@ -73,7 +73,8 @@ static void answers(void **state) {
         const char *what, *method, *path, *status, *has, *body;
     } rows[] = {
         {"a route", "GET", "/healthz", "200", "Content-Type: text/plain", "fine\n"},
-        {"type and status of the route, its arg", "GET", "/readyz", "503", "Content-Type: application/json", "{\"partitions\":7}"},
+        {"type and status of the route, its arg", "GET", "/readyz", "503", "Content-Type: application/json",
+         "{\"partitions\":7}"},
         {"no body", "GET", "/nothing", "204", "", ""},
         {"HEAD: the length, no body", "HEAD", "/healthz", "200", "Content-Length: 5", ""},
         {"the query is no part of the path", "GET", "/healthz?verbose=1", "200", "", "fine\n"},
@@ -85,7 +86,8 @@ static void answers(void **state) {
     struct ang_http *h = open_any();
     for (size_t i = 0; i < ANG_COUNT(rows); i++) {
         char request[256];
-        snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", rows[i].method, rows[i].path);
+        snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", rows[i].method,
+                 rows[i].path);
         const char *text = ask(ang_http_address(h), request);
         const char *body = strstr(text, "\r\n\r\n");
         bool ok = strncmp(text, "HTTP/1.1 ", 9) == 0 && strncmp(text + 9, rows[i].status, 3) == 0 &&
@@ -117,7 +119,8 @@ static void address_in_use(void **state) {
 }
 
 static void bad_addresses(void **state) {
-    static const char *const rows[] = {"", "localhost", "127.0.0.1:", "127.0.0.1:http:x", "192.0.2.77:0", "127.0.0.1:99999999"};
+    static const char *const rows[] = {
+        "", "localhost", "127.0.0.1:", "127.0.0.1:http:x", "192.0.2.77:0", "127.0.0.1:99999999"};
     for (size_t i = 0; i < ANG_COUNT(rows); i++) {
         struct ang_http *h = NULL;
         struct ang_err *er = ang_http_open(rows[i], routes, ANG_COUNT(routes), &h);

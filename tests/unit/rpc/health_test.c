@@ -113,7 +113,11 @@ static void a_bad_watch_is_refused(void **state) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(check_answers), T(before_anything_is_set), T(watch_tells_every_change), T(closing_ends_watches_at_once), T(a_bad_watch_is_refused),
+        T(check_answers),
+        T(before_anything_is_set),
+        T(watch_tells_every_change),
+        T(closing_ends_watches_at_once),
+        T(a_bad_watch_is_refused),
     };
     return (cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -28,14 +28,14 @@ static inline void pause_ms(long ms) {
     nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
 }
 
-#define KIT_UNTIL(cond)                                                   \
-    do {                                                                  \
-        int64_t limit_ = ang_now_ms() + KIT_WAIT_MS;                      \
-        while (!(cond)) {                                                 \
-            if (ang_now_ms() > limit_)                                    \
-                fail_msg("%s:%d: never: %s", __FILE__, __LINE__, #cond);  \
-            pause_ms(1);                                                  \
-        }                                                                 \
+#define KIT_UNTIL(cond)                                                                                                \
+    do {                                                                                                               \
+        int64_t limit_ = ang_now_ms() + KIT_WAIT_MS;                                                                   \
+        while (!(cond)) {                                                                                              \
+            if (ang_now_ms() > limit_)                                                                                 \
+                fail_msg("%s:%d: never: %s", __FILE__, __LINE__, #cond);                                               \
+            pause_ms(1);                                                                                               \
+        }                                                                                                              \
     } while (0)
 
 static inline void kit_ok(struct ang_err *er) {
@@ -43,9 +43,12 @@ static inline void kit_ok(struct ang_err *er) {
         fail_msg("%s", er->msg);
 }
 
-static inline void kit_serve(struct kit *k, const char *address, int64_t max, const struct ang_rpc_method *m, size_t n) {
-    kit_ok(ang_rpc_server_open(&(struct ang_rpc_server_conf){.loop = k->sl, .address = address, .max_message = max, .methods = m,
-        .n_methods = n, .arg = k}, &k->s));
+static inline void kit_serve(struct kit *k, const char *address, int64_t max, const struct ang_rpc_method *m,
+                             size_t n) {
+    kit_ok(ang_rpc_server_open(
+        &(struct ang_rpc_server_conf){
+            .loop = k->sl, .address = address, .max_message = max, .methods = m, .n_methods = n, .arg = k},
+        &k->s));
 }
 
 static inline void kit_open(struct kit *k, const char *address, int64_t max, const struct ang_rpc_method *m, size_t n) {
@@ -100,7 +103,8 @@ static inline void kit_message(void *arg, struct ang_slice msg) {
 static inline struct answer *kit_call(const char *path, struct ang_slice request) {
     struct answer *a = ANG_NEW(struct answer);
     a->part = request;
-    a->req = (struct ang_rpc_req){.path = path, .parts = &a->part, .n_parts = 1, .deadline_ms = ANG_NEVER, .done = kit_done, .arg = a};
+    a->req = (struct ang_rpc_req){
+        .path = path, .parts = &a->part, .n_parts = 1, .deadline_ms = ANG_NEVER, .done = kit_done, .arg = a};
     return (a);
 }
 
@@ -143,8 +147,8 @@ static inline void kit_run(struct kit *k, struct answer *a) {
 
 static inline void kit_expect(const struct answer *a, uint32_t code, const char *has) {
     if (a->st->code != code || (has != NULL && strstr(a->st->msg, has) == NULL))
-        fail_msg("%s: got %s \"%s\", expected %s \"%s\"", a->req.path, ang_code_name(a->st->code), a->st->msg, ang_code_name(code),
-            has == NULL ? "" : has);
+        fail_msg("%s: got %s \"%s\", expected %s \"%s\"", a->req.path, ang_code_name(a->st->code), a->st->msg,
+                 ang_code_name(code), has == NULL ? "" : has);
 }
 
 static inline const struct ang_meta *kit_trailer(const struct answer *a, const char *key) {

@@ -228,7 +228,8 @@ static void an_idle_loop_sleeps(void **state) {
     pause_ms(1000);
     getrusage(RUSAGE_SELF, &b);
     assert_in_range(turns - before, 0, 1);
-    assert_in_range(b.ru_nvcsw - a.ru_nvcsw, 0, 25); /* other threads included; a sanitizer has one that wakes up 10 times */
+    assert_in_range(b.ru_nvcsw - a.ru_nvcsw, 0,
+                    25); /* other threads included; a sanitizer has one that wakes up 10 times */
 }
 
 int main(void) {

@@ -121,9 +121,18 @@ static void sizes_up_to_the_limit(void **state) {
         bool ok;
         const char *has;
     } rows[] = {
-        {0, true, NULL}, {1, true, NULL}, {23, true, NULL}, {24, true, NULL}, {9000, true, NULL}, {MAX - 1, true, NULL}, {MAX, true, NULL},
-        {MAX + 1, false, "the request has 100001 bytes, the limit is 100000"}, {MAX + 65536, false, "165536 bytes, the limit is 100000"},
-        {MAX + 65537, false, "larger than max"}, {3000000, false, "larger than max"}, {5, true, NULL},
+        {0, true, NULL},
+        {1, true, NULL},
+        {23, true, NULL},
+        {24, true, NULL},
+        {9000, true, NULL},
+        {MAX - 1, true, NULL},
+        {MAX, true, NULL},
+        {MAX + 1, false, "the request has 100001 bytes, the limit is 100000"},
+        {MAX + 65536, false, "165536 bytes, the limit is 100000"},
+        {MAX + 65537, false, "larger than max"},
+        {3000000, false, "larger than max"},
+        {5, true, NULL},
     };
     uint8_t *p = ang_malloc(3000000);
     for (size_t i = 0; i < 3000000; i++)
@@ -165,9 +174,16 @@ static void metadata(void **state) {
     } rows[] = {
         {{{0}}, 0, 9, "none|none"},
         {{{"x-text", {(const uint8_t *)"t", 1}}}, 1, 6, "t|none"},
-        {{{"x-bytes-bin", {(const uint8_t *)"\0\xff\n", 3}}, {"x-text", {(const uint8_t *)"first", 5}},
-             {"x-text", {(const uint8_t *)"second", 6}}}, 3, 9, "first|\0\xff\n"},
-        {{{"x-text", {(const uint8_t *)"a\nb", 3}}, {"X Y", {(const uint8_t *)"1", 1}}}, 2, 9, "none|none"}, /* not allowed: left out */
+        {{{"x-bytes-bin", {(const uint8_t *)"\0\xff\n", 3}},
+          {"x-text", {(const uint8_t *)"first", 5}},
+          {"x-text", {(const uint8_t *)"second", 6}}},
+         3,
+         9,
+         "first|\0\xff\n"},
+        {{{"x-text", {(const uint8_t *)"a\nb", 3}}, {"X Y", {(const uint8_t *)"1", 1}}},
+         2,
+         9,
+         "none|none"}, /* not allowed: left out */
     };
     for (size_t i = 0; i < ANG_COUNT(rows); i++) {
         struct answer *a = kit_call("/t.S/Meta", ANG_SLICE_NONE);
@@ -343,8 +359,12 @@ static void one_start(void) {
     struct one *o = ANG_NEW(struct one);
     snprintf(o->text, sizeof(o->text), "call %d", n_started++);
     o->part = ang_slice_str(o->text);
-    (void)ang_rpc_call_start(k.ch, &(struct ang_rpc_req){.path = "/t.S/Echo", .parts = &o->part, .n_parts = 1,
-        .deadline_ms = ANG_NEVER, .done = one_done, .arg = o});
+    (void)ang_rpc_call_start(k.ch, &(struct ang_rpc_req){.path = "/t.S/Echo",
+                                                         .parts = &o->part,
+                                                         .n_parts = 1,
+                                                         .deadline_ms = ANG_NEVER,
+                                                         .done = one_done,
+                                                         .arg = o});
 }
 static void one_done(void *arg, const struct ang_rpc_result *res) {
     struct one *o = arg;
@@ -370,10 +390,21 @@ static void ten_thousand_calls_256_in_flight(void **state) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(sizes_up_to_the_limit), T(parts_are_joined), T(large_answers_arrive), T(metadata), T(statuses_and_trailers),
-        T(messages_are_cut), T(large_trailers_are_left_out), T(unknown_methods_are_named), T(answers_from_other_threads),
-        T(deadlines_travel), T(passed_deadlines), T(cancelled_by_the_caller), T(cancelled_is_told_to_who_comes_late),
-        T(no_cancelled_after_the_end), T(ten_thousand_calls_256_in_flight),
+        T(sizes_up_to_the_limit),
+        T(parts_are_joined),
+        T(large_answers_arrive),
+        T(metadata),
+        T(statuses_and_trailers),
+        T(messages_are_cut),
+        T(large_trailers_are_left_out),
+        T(unknown_methods_are_named),
+        T(answers_from_other_threads),
+        T(deadlines_travel),
+        T(passed_deadlines),
+        T(cancelled_by_the_caller),
+        T(cancelled_is_told_to_who_comes_late),
+        T(no_cancelled_after_the_end),
+        T(ten_thousand_calls_256_in_flight),
     };
     return (cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -21,9 +21,9 @@ static void errors_become_codes(void **state) {
         enum ang_ec ec;
         enum ang_code code;
     } rows[] = {
-        {ANG_E_INVALID, ANG_INVALID_ARGUMENT}, {ANG_E_WIRE, ANG_INVALID_ARGUMENT}, {ANG_E_NO_DOMAIN, ANG_NOT_FOUND},
-        {ANG_E_TOO_BIG, ANG_RESOURCE_EXHAUSTED}, {ANG_E_SHUTDOWN, ANG_UNAVAILABLE}, {ANG_E_TIMEOUT, ANG_UNAVAILABLE},
-        {ANG_E_STORE_IO, ANG_UNAVAILABLE}, {ANG_E_INTERNAL, ANG_INTERNAL}, {ANG_E_LOG_TOPIC, ANG_INTERNAL},
+        {ANG_E_INVALID, ANG_INVALID_ARGUMENT},   {ANG_E_WIRE, ANG_INVALID_ARGUMENT}, {ANG_E_NO_DOMAIN, ANG_NOT_FOUND},
+        {ANG_E_TOO_BIG, ANG_RESOURCE_EXHAUSTED}, {ANG_E_SHUTDOWN, ANG_UNAVAILABLE},  {ANG_E_TIMEOUT, ANG_UNAVAILABLE},
+        {ANG_E_STORE_IO, ANG_UNAVAILABLE},       {ANG_E_INTERNAL, ANG_INTERNAL},     {ANG_E_LOG_TOPIC, ANG_INTERNAL},
     };
     for (size_t i = 0; i < ANG_COUNT(rows); i++) {
         struct ang_err *er = ang_err_new(rows[i].ec, "what %d", 1);
@@ -70,9 +70,10 @@ static void messages_are_cut_on_a_border(void **state) {
         const char *what, *s;
         size_t n, want;
     } rows[] = {
-        {"short", "a", 10, 10}, {"exact", "a", 1024, 1024}, {"ascii", "a", 1025, 1024}, {"two bytes, fits", "ж", 512, 1024},
-        {"two bytes", "ж", 600, 1024}, {"three bytes", "語", 400, 1023}, {"four bytes", "😀", 300, 1024},
-        {"not UTF-8", "\x80", 2000, 1024},
+        {"short", "a", 10, 10},         {"exact", "a", 1024, 1024},
+        {"ascii", "a", 1025, 1024},     {"two bytes, fits", "ж", 512, 1024},
+        {"two bytes", "ж", 600, 1024},  {"three bytes", "語", 400, 1023},
+        {"four bytes", "😀", 300, 1024}, {"not UTF-8", "\x80", 2000, 1024},
     };
     for (size_t i = 0; i < ANG_COUNT(rows); i++) {
         char *msg = times(rows[i].s, rows[i].n);
@@ -105,9 +106,12 @@ static void trailers_that_do_not_fit_are_left_out(void **state) {
         size_t n;
         bool fits;
     } rows[] = {
-        {"text that fits", "note", 3900, true}, {"text that does not", "note", 4000, false},
-        {"bytes count as base64", "note-bin", 2900, true}, {"bytes that do not fit", "note-bin", 3000, false},
-        {"a bad key", "no te", 1, false}, {"bad text", "note", 0, true},
+        {"text that fits", "note", 3900, true},
+        {"text that does not", "note", 4000, false},
+        {"bytes count as base64", "note-bin", 2900, true},
+        {"bytes that do not fit", "note-bin", 3000, false},
+        {"a bad key", "no te", 1, false},
+        {"bad text", "note", 0, true},
     };
     static uint8_t value[5000];
     memset(value, 'v', sizeof(value));

@@ -99,8 +99,8 @@ static void empty_messages(void *arg, struct ang_rpc *rpc, struct ang_slice requ
 }
 
 static const struct ang_rpc_method methods[] = {
-    {"/t.S/Stream", ANG_RPC_SERVER_STREAM, stream},         {"/t.S/Fails", ANG_RPC_SERVER_STREAM, fails_later},
-    {"/t.S/Thread", ANG_RPC_SERVER_STREAM, by_thread},      {"/t.S/Nothing", ANG_RPC_SERVER_STREAM, ends_at_once},
+    {"/t.S/Stream", ANG_RPC_SERVER_STREAM, stream},        {"/t.S/Fails", ANG_RPC_SERVER_STREAM, fails_later},
+    {"/t.S/Thread", ANG_RPC_SERVER_STREAM, by_thread},     {"/t.S/Nothing", ANG_RPC_SERVER_STREAM, ends_at_once},
     {"/t.S/Empty", ANG_RPC_SERVER_STREAM, empty_messages},
 };
 
@@ -130,9 +130,7 @@ static struct answer *call_stream(const char *path, uint8_t request[8], uint32_t
 }
 
 static void messages_in_order_with_back_pressure(void **state) {
-    static const struct {
-        uint32_t count, size;
-    } rows[] = {{1, 4}, {10000, 10}, {3000, 10000}, {30, 2000000}};
+    static const struct { uint32_t count, size; } rows[] = {{1, 4}, {10000, 10}, {3000, 10000}, {30, 2000000}};
     for (size_t i = 0; i < ANG_COUNT(rows); i++) {
         uint8_t request[8];
         struct answer *a = call_stream("/t.S/Stream", request, rows[i].count, rows[i].size);
@@ -155,8 +153,11 @@ static void ends(void **state) {
         int n;
         uint32_t code;
         const char *msg;
-    } rows[] = {{"/t.S/Nothing", 0, ANG_OK, ""}, {"/t.S/Empty", 5, ANG_OK, ""}, {"/t.S/Thread", 1000, ANG_OK, ""},
-        {"/t.S/Fails", 3, ANG_OUT_OF_RANGE, "no more"}, {"/t.S/Unknown", 0, ANG_UNIMPLEMENTED, "/t.S/Unknown"}};
+    } rows[] = {{"/t.S/Nothing", 0, ANG_OK, ""},
+                {"/t.S/Empty", 5, ANG_OK, ""},
+                {"/t.S/Thread", 1000, ANG_OK, ""},
+                {"/t.S/Fails", 3, ANG_OUT_OF_RANGE, "no more"},
+                {"/t.S/Unknown", 0, ANG_UNIMPLEMENTED, "/t.S/Unknown"}};
     for (size_t i = 0; i < ANG_COUNT(rows); i++) {
         uint8_t request[8];
         struct answer *a = call_stream(rows[i].path, request, 0, 0);
@@ -231,7 +232,8 @@ static void many_streams_at_once(void **state) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(messages_in_order_with_back_pressure), T(ends), T(the_caller_cancels_in_the_middle), T(a_deadline_ends_a_stream),
+        T(messages_in_order_with_back_pressure),     T(ends),
+        T(the_caller_cancels_in_the_middle),         T(a_deadline_ends_a_stream),
         T(the_channel_may_be_closed_from_a_message), T(many_streams_at_once),
     };
     return (cmocka_run_group_tests(tests, NULL, NULL));

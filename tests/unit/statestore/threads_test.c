@@ -4,7 +4,7 @@
 #include "scratch.h"
 
 #define ROOTS  50
-#define WRITES 2000
+#define WRITES 900
 
 struct writer {
     struct ang_store *st;

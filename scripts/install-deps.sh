@@ -1,0 +1,67 @@
+#!/bin/bash
+# Installs the Debian packages that are lacking, quietly; prints one line when it installs something, else nothing.
+#
+#     scripts/install-deps.sh build            what compiles angzarr and runs the example (./quickstart)
+#     scripts/install-deps.sh build kafka      and a Kafka broker (./quickstart --kafka)
+#     scripts/install-deps.sh build kafka test and what the tests call (./check)
+#
+# Debian 12 or 13, as root or with sudo.  None of these packages starts a service.
+set -euo pipefail
+
+build=(gcc libc6-dev cmake ninja-build pkg-config ca-certificates
+    librdkafka-dev librocksdb-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libprotobuf-dev
+    libyajl-dev libyaml-dev libmicrohttpd-dev libssl-dev libcmocka-dev zlib1g-dev
+    python3 python3-venv)
+kafka=(maven)
+test=(kcat)
+
+release=$(. /etc/os-release 2>/dev/null && echo "${ID:-}-${VERSION_ID:-}")
+case $release in
+debian-12) kafka+=(openjdk-17-jre-headless) ;;
+debian-13) kafka+=(openjdk-21-jre-headless) ;;
+*) kafka+=(default-jre-headless) ;;
+esac
+
+want=()
+for set in "$@"; do
+    case $set in
+    build) want+=("${build[@]}") ;;
+    kafka) want+=("${kafka[@]}") ;;
+    test) want+=("${test[@]}") ;;
+    *)
+        echo "install-deps.sh: unknown set \"$set\": expected build, kafka or test" >&2
+        exit 2
+        ;;
+    esac
+done
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "install-deps.sh: this is not Debian; install these yourself: ${want[*]}" >&2
+    exit 1
+fi
+lacking=()
+for package in "${want[@]}"; do
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [[ $status == installed ]] || lacking+=("$package")
+done
+((${#lacking[@]})) || exit 0
+
+as_root=()
+if ((EUID != 0)); then
+    if ! command -v sudo >/dev/null; then
+        echo "install-deps.sh: packages are lacking and there is neither root nor sudo to install them. Run as root:" >&2
+        echo "    apt-get install --no-install-recommends ${lacking[*]}" >&2
+        exit 1
+    fi
+    as_root=(sudo)
+fi
+
+echo "installing ${#lacking[@]} packages with apt: ${lacking[*]}"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 "$@" </dev/null >>"$log" 2>&1; }
+if ! { apt update && apt install --no-install-recommends "${lacking[@]}"; }; then
+    cat "$log" >&2
+    echo "install-deps.sh: apt-get failed, its output is above" >&2
+    exit 1
+fi

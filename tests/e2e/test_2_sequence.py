@@ -1,0 +1,68 @@
+"""Contract 2: a command says which number its first event must get."""
+
+from lib.api import pb
+from lib.client import book, dones, new_root, numbers
+
+
+def test_sequences_follow_one_another(client):
+    root = new_root()
+    assert numbers(client.do("order", root, 0, n=3)) == [0, 1, 2]
+    assert numbers(client.do("order", root, 3)) == [3]
+    assert client.event_book("order", root).next_sequence == 4
+
+
+def test_a_mismatch_is_failed_precondition_with_both_numbers(client, logic):
+    root = new_root()
+    client.do("order", root, 0, n=2)
+    before = logic.calls.total
+    for wrong in (0, 1, 3, 2**32 - 1):
+        refused = client.refused("FAILED_PRECONDITION", client.do, "order", root, wrong)
+        assert refused.message == f"Sequence mismatch: command expects {wrong}, aggregate at 2"
+    assert logic.calls.total == before
+    assert client.event_book("order", root).next_sequence == 2
+
+
+def test_a_new_aggregate_is_at_0(client):
+    refused = client.refused("FAILED_PRECONDITION", client.do, "order", new_root(), 5)
+    assert refused.message == "Sequence mismatch: command expects 5, aggregate at 0"
+
+
+def test_the_trailers_of_a_mismatch_carry_the_current_book(client):
+    root = new_root()
+    client.do("order", root, 0, n=2, id="first")
+    refused = client.refused("FAILED_PRECONDITION", client.do, "order", root, 0)
+    current = refused.book()
+    assert (numbers(current), current.next_sequence, current.cover.root.value) == ([0, 1], 2, root)
+    assert [d.id for d in dones(current)] == ["first", "first"]
+    status = refused.status()
+    assert (status.code, status.message) == (9, refused.message)
+    assert len(status.details) == 1 and status.details[0].type_url.endswith("/angzarr.EventBook")
+    assert pb.EventBook.FromString(status.details[0].value) == current
+
+
+def test_the_caller_can_decide_again_from_the_trailers_alone(client):
+    root = new_root()
+    client.do("order", root)
+    upcoming = client.refused("FAILED_PRECONDITION", client.do, "order", root, 0).book().next_sequence
+    assert numbers(client.do("order", root, upcoming)) == [1]
+
+
+def test_a_large_book_is_cut_to_the_newest_pages_under_4_KiB(client):
+    root = new_root()
+    for i in range(10):
+        client.do("order", root, i, data=bytes(1000), value=i)
+    refused = client.refused("FAILED_PRECONDITION", client.do, "order", root, 0)
+    size = sum(len(k) + len(v) for k, v in refused.trailers.items() if k.startswith(("angzarr", "grpc-status-details")))
+    assert size <= 4096
+    current = refused.book()
+    assert current.next_sequence == 10 and current.cover.root.value == root
+    assert numbers(current) == list(range(10 - len(current.pages), 10))
+
+
+def test_no_pages_count_as_sequence_0(client):
+    root = new_root()
+    command = book("order", root)
+    command.ClearField("pages")
+    assert numbers(client.execute(command)) == [0]
+    refused = client.refused("FAILED_PRECONDITION", client.execute, command)
+    assert refused.message == "Sequence mismatch: command expects 0, aggregate at 1"

@@ -1,0 +1,205 @@
+"""Contract 3 and 16: what the business logic answers, and what comes of it."""
+
+import re
+import time
+import uuid
+
+import grpc
+import pytest
+
+from lib.api import pb
+from lib.client import DETAILS, book, dones, new_root, numbers
+from lib.procs import SCALE, eventually, free_ports, in_thread
+
+FINAL = [c for c in grpc.StatusCode if c.value[0] not in (0, 8, 14)]  # not OK, RESOURCE_EXHAUSTED, UNAVAILABLE
+
+
+@pytest.mark.parametrize("code", FINAL, ids=lambda c: c.name)
+def test_a_refusal_reaches_the_caller_unchanged_and_is_never_retried(client, logic, code):
+    root, id = new_root(), str(uuid.uuid4())
+    details = pb.test.Status(code=code.value[0], message="why").SerializeToString()
+    refused = client.refused(code.name, client.do, "order", root, what="refuse", n=code.value[0], text="not so: ü €", data=details, id=id)
+    assert refused.message == "not so: ü €"
+    assert refused.trailers[DETAILS] == details
+    assert logic.calls.of(id) == 1
+    assert client.event_book("order", root).next_sequence == 0
+
+
+def test_details_over_4_KiB_are_dropped_and_code_and_message_kept(client):
+    refused = client.refused("ABORTED", client.do, "order", new_root(), what="refuse", n=10, text="no", data=bytes(6000))
+    assert refused.message == "no" and DETAILS not in refused.trailers
+
+
+def test_a_message_over_1_KiB_is_cut_on_a_character_border(client):
+    refused = client.refused("ABORTED", client.do, "order", new_root(), what="refuse", n=10, text="ü" * 1500)
+    assert 1000 <= len(refused.message.encode()) <= 1024 and set(refused.message) == {"ü"}
+
+
+@pytest.mark.parametrize("code", [14, 8], ids=["UNAVAILABLE", "RESOURCE_EXHAUSTED"])
+def test_a_status_that_asks_for_patience_is_retried_until_it_works(client, logic, code):
+    id = str(uuid.uuid4())
+    assert numbers(client.do("order", new_root(), what="flaky", n=3, value=code, id=id)) == [0]
+    assert logic.calls.of(id) == 4
+
+
+def test_unavailable_up_to_the_deadline_is_open(client):
+    start = time.monotonic()
+    root = new_root()
+    with pytest.raises(Exception) as e:
+        client.do("order", root, what="flaky", n=1_000_000, id=str(uuid.uuid4()), timeout=1)
+    assert e.value.name() in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+    assert time.monotonic() - start >= 0.7 * SCALE
+    assert client.event_book("order", root).next_sequence == 0
+
+
+def test_a_flaky_root_does_not_delay_another(client):
+    waiting = in_thread(lambda: client.refused("DEADLINE_EXCEEDED", client.do, "order", new_root(), what="never", timeout=4))
+    start = time.monotonic()
+    for _ in range(20):
+        client.do("order", new_root(), timeout=3)
+    assert time.monotonic() - start < 3 * SCALE
+    waiting.result()
+
+
+def test_business_logic_that_is_down_leaves_commands_waiting_for_it(make_system, make_logic):
+    logic = make_logic()
+    other = make_logic()
+    port = int(logic.address.rsplit(":", 1)[1])
+    system = make_system({"order": f"127.0.0.1:{port}", "other": other.address}, partitions=1).up()
+    client = system.client()
+    client.do("order", new_root())
+    logic.stop()
+    waiting = in_thread(lambda: client.do("order", new_root(), id="waits", timeout=30))
+    assert numbers(client.do("other", new_root(), timeout=5)) == [0]
+    refused = client.refused_open(client.do, "order", new_root(), timeout=1)
+    assert refused.name() in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+    logic.start()
+    assert numbers(waiting.result()) == [0]
+
+
+def test_a_domain_whose_logic_never_ran_starts_working_when_it_comes(make_system, make_logic):
+    [port] = free_ports(1)
+    system = make_system({"order": f"127.0.0.1:{port}"}, partitions=1).up()
+    client = system.client()
+    waiting = in_thread(lambda: client.do("order", new_root(), timeout=30))
+    make_logic(port=port)
+    assert numbers(waiting.result()) == [0]
+
+
+def test_an_answer_over_the_limit_is_internal_at_once_and_names_sizes(client, logic):
+    root, id = new_root(), str(uuid.uuid4())
+    refused = client.refused("INTERNAL", client.do, "order", root, what="big", n=5_000_000, id=id)
+    assert re.search(r"\b50\d{5}\b", refused.message) and "1048576" in refused.message
+    assert logic.calls.of(id) == 1
+    assert client.event_book("order", root).next_sequence == 0
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff\xff", b"\x1a\x7f\x01", b"\x0b\x0c"], ids=["no protobuf", "truncated", "a group"])
+def test_an_answer_that_does_not_decode_is_internal_at_once(client, logic, data):
+    root, id = new_root(), str(uuid.uuid4())
+    refused = client.refused("INTERNAL", client.do, "order", root, what="garbage", data=data, id=id)
+    assert refused.message
+    assert logic.calls.of(id) == 1
+    assert numbers(client.do("order", root)) == [0]
+
+
+def test_an_event_with_invalid_utf8_in_its_type_is_internal(client):
+    root = new_root()
+    bad = bytes.fromhex("1a06") + bytes.fromhex("22040a02c328")  # pages { event { type_url: "\xc3\x28" } }
+    client.refused("INTERNAL", client.do, "order", root, what="garbage", data=bad)
+    assert client.event_book("order", root).next_sequence == 0
+
+
+def test_the_cover_of_another_aggregate_is_internal_and_stores_nothing(client):
+    root = new_root()
+    client.refused("INTERNAL", client.do, "order", root, what="wrong-cover")
+    assert client.event_book("order", root).next_sequence == 0
+
+
+def test_every_call_has_a_time_limit_of_its_own(make_system, make_logic):
+    logic = make_logic()
+    system = make_system({"order": logic.address}, partitions=1, settings={"limits": {"call_timeout": "1s"}}).up()
+    client = system.client()
+    client.refused_open(client.do, "order", new_root(), what="never", timeout=8)
+    eventually(lambda: logic.calls.open == 0, 20, what="the call to be given up")
+
+
+def test_a_caller_that_goes_away_leaves_nothing_behind(client):
+    root = new_root()
+    client.refused("DEADLINE_EXCEEDED", client.do, "order", root, what="hang", n=1500, timeout=0.3)
+    # Whether the first one was done is open; the aggregate must be usable and its history whole.
+    def again():
+        upcoming = client.event_book("order", root).next_sequence
+        assert upcoming in (0, 1)
+        return numbers(client.do("order", root, upcoming, timeout=10)) == [upcoming]
+    try:
+        assert again()
+    except Exception:
+        assert again()
+
+
+@pytest.mark.parametrize("dlq", [False, True])
+def test_a_revocation_is_failed_precondition_with_its_reason(client, aggregate_logic, dlq):
+    root, id = new_root(), str(uuid.uuid4())
+    refused = client.refused("FAILED_PRECONDITION", client.do, "cart", root, what="revoke", n=2 if dlq else 0, text="too late", id=id)
+    assert refused.message == "Command revoked: too late"
+    assert aggregate_logic.calls.of(id) == 1
+    assert client.event_book("cart", root).next_sequence == 0
+
+
+def test_the_aggregate_contract_is_found_when_the_plain_one_is_unimplemented(client):
+    root = new_root()
+    assert numbers(client.do("cart", root, n=2)) == [0, 1]
+    assert numbers(client.do("cart", root, 2)) == [2]
+
+
+def test_a_rich_refusal_reaches_the_caller_unchanged(client):
+    refused = client.refused("OUT_OF_RANGE", client.do, "cart", new_root(), what="refuse", n=11, text="no")
+    assert refused.message == "no"
+
+
+def test_unimplemented_of_a_variant_that_answered_before_is_the_businesses_own(client, logic):
+    client.do("order", new_root())
+    id = str(uuid.uuid4())
+    refused = client.refused("UNIMPLEMENTED", client.do, "order", new_root(), what="refuse", n=12, text="mine", id=id)
+    assert refused.message == "mine" and logic.calls.of(id) == 1
+
+
+def test_when_both_variants_are_unimplemented_the_caller_gets_it_and_nothing_is_remembered(make_system, make_logic):
+    logic = make_logic(contracts=())
+    system = make_system({"order": logic.address}, partitions=1).up()
+    client = system.client()
+    client.refused("UNIMPLEMENTED", client.do, "order", new_root())
+    logic.stop()
+    logic.contracts = ("Aggregate",)
+    logic.start()
+    eventually(lambda: works(client), 20)
+
+
+def works(client):
+    try:
+        return numbers(client.do("order", new_root(), timeout=5)) == [0]
+    except Exception:
+        return False
+
+
+def test_a_pinned_contract_is_the_only_one_tried(make_system, make_logic):
+    logic = make_logic(contracts=("Aggregate",))
+    system = make_system({"pinned": {"address": logic.address, "contract": "business_logic"},
+                          "rich": {"address": logic.address, "contract": "aggregate"}}, partitions=1).up()
+    client = system.client()
+    client.refused("UNIMPLEMENTED", client.do, "pinned", new_root())
+    assert numbers(client.do("rich", new_root())) == [0]
+
+
+def test_the_logic_is_given_the_history_and_the_command_as_sent(client, logic):
+    root, id = new_root(), str(uuid.uuid4())
+    client.do("order", root, n=2, id="before")
+    command = book("order", root, sequence=2, id=id, text="as sent", correlation_id="corr-7")
+    client.execute(command)
+    request, metadata = logic.calls.last(id)
+    assert request.command == command
+    assert numbers(request.events) == [0, 1] and [d.id for d in dones(request.events)] == ["before"] * 2
+    assert request.events.next_sequence == 2
+    assert request.events.cover.root.value == root and request.events.cover.domain == "order"
+    assert metadata["x-correlation-id"] == "corr-7"

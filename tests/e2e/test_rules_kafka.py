@@ -1,0 +1,421 @@
+"""The rules of the lane that only a real broker can show: L1, L2 (held commit), L3, L4, L5, L7 (outage), L10 (forwards), L13, L20."""
+
+import pathlib
+import re
+import shutil
+import time
+
+import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from lib import checker
+from lib.client import Status, book, dones, new_root, numbers
+from lib.procs import SCALE, NotInTime, eventually, in_thread
+from rules_lib import (GatedLogic, HandGateway, barriers, dead_letter, events_of, everything_before_is_done, foreign_event, new_id,
+                       partition_of, put, root_in, still_waits, text)
+
+pytestmark = pytest.mark.kafka_only
+
+ABORTED, FAILED_PRECONDITION = 10, 9
+
+
+@pytest.fixture
+def gated():
+    made = []
+
+    def make(**options):
+        made.append(GatedLogic(**options).start())
+        return made[-1]
+    yield make
+    for logic in made:
+        logic.let_go()
+        logic.stop()
+
+
+@pytest.fixture
+def by_hand(broker):
+    made = []
+
+    def make(system, **options):
+        made.append(HandGateway(broker, system, system.worker.config["worker"]["address"], **options))
+        return made[-1]
+    yield make
+    for gateway in made:
+        gateway.close()
+
+
+def again(role):
+    role.up()
+    return role
+
+
+# ---- L3: the partition is computed from the cover
+
+def edition_book(root, id):
+    return book("order", root, id=id, edition="what-if")
+
+
+@pytest.mark.parametrize("kind", ["wrong partition", "key of another root", "root@edition key"])
+def test_L3_a_command_runs_once_in_the_partition_of_its_root(broker, system, client, logic, kind):
+    for at in range(system.partitions):
+        root, id = root_in(0, system.partitions), new_id()
+        command = book("order", root, id=id) if kind != "root@edition key" else edition_book(root, id)
+        key = {"wrong partition": text(root), "key of another root": text(new_root()), "root@edition key": f"{text(root)}@what-if"}[kind]
+        put(broker, system.topic("order.commands"), key, command.SerializeToString(), at, [("command-id", id)])
+        everything_before_is_done(broker, system, client)
+        stored = events_of(broker, system, root)
+        assert [(partition, ids) for partition, _, ids in stored] == [(0, [id])], f"put into {at}"
+        assert stored[0][1] == (f"{text(root)}@what-if" if kind == "root@edition key" else text(root)) + "/0000000000"
+        assert logic.calls.of(id) == 1
+        forwarded = [m for m in checker.read_topic(broker.bootstrap, system.topic("order.reactions"))
+                     if checker.headers(m).get("command-id") == id]
+        assert len(forwarded) == (at != 0)
+        for m in forwarded:
+            assert m.partition() == 0 and m.value() == command.SerializeToString()
+            assert checker.headers(m)["forwarded"].startswith(system.topic("order.commands") + f"/{at}/")
+        if kind != "root@edition key":
+            assert numbers(client.do("order", root, 1)) == [1]  # the right owner has its history
+
+
+def test_L3_what_was_forwarded_and_is_still_in_the_wrong_partition_is_a_dead_letter(broker, system, client, logic):
+    root, id = root_in(0, system.partitions), new_id()
+    put(broker, system.topic("order.reactions"), text(root), book("order", root, id=id).SerializeToString(), 1,
+        [("command-id", id), ("forwarded", "elsewhere/7/7")])
+    _, _, key, headers, _ = dead_letter(broker, system, lambda r: r[3].get("command-id") == id)
+    assert key == text(root) and "forwarded before" in headers["reason"]
+    everything_before_is_done(broker, system, client)
+    assert logic.calls.of(id) == 0 and events_of(broker, system, root) == []
+
+
+def test_L3_headers_of_a_misrouted_command_cannot_stop_its_partition(broker, system, client, logic):
+    """Any headers, also many of one name: what comes from outside."""
+    root, id = root_in(0, system.partitions), new_id()
+    headers = [("command-id", id), ("reply-to", "nobody"), *[("traceparent", "x" * 600)] * 20]
+    put(broker, system.topic("order.commands"), text(root), book("order", root, id=id).SerializeToString(), 1, headers)
+    everything_before_is_done(broker, system, client)
+    assert logic.calls.of(id) == 1 and [ids for _, _, ids in events_of(broker, system, root)] == [[id]]
+
+
+# ---- L10: what cannot be forwarded or kept whole
+
+@pytest.mark.parametrize("kind", ["misrouted command", "garbage"])
+def test_L10_a_record_as_large_as_its_topic_takes_does_not_stop_its_partition(broker, make_system, gated, kind):
+    logic = gated()
+    system = make_system({"order": logic.address}, partitions=2, settings={"limits": {"message": "64KiB"}}).up()
+    client = system.client()
+    limit = 64 * 1024 + 64 * 1024
+    root, id = root_in(0, 2), new_id()
+    command = book("order", root, id=id, what="none")
+    command.pages[0].command.value += b"\x1a\x83\x80\x08" + bytes(limit)  # a field of Do
+    value = command.SerializeToString()
+    size = limit - 120  # what a batch of one record takes beside its value
+    command = book("order", root, id=id, data=bytes(size - len(book("order", root, id=id).SerializeToString()) - 20))
+    value = command.SerializeToString() if kind == "misrouted command" else bytes(size)
+    while True:
+        try:
+            put(broker, system.topic("order.commands"), text(root), value, 1)
+            break
+        except AssertionError as e:
+            assert "SIZE" in str(e), e
+            value = value[:-16] if kind == "garbage" else book(
+                "order", root, id=id, data=bytes(len(command.pages[0].command.value) - 100)).SerializeToString()
+            command.ParseFromString(value) if kind != "garbage" else None
+    everything_before_is_done(broker, system, client)
+    _, _, key, headers, kept = dead_letter(broker, system, lambda r: r[2] == text(root))
+    assert headers["reason"] and (kept == len(value) or headers["value-uuid5"])
+
+
+# ---- L2: the commit is held up: nobody hears anything
+
+def test_L2_a_refusal_is_told_only_after_its_commit(broker, make_system, gated):
+    logic = gated()
+    system = make_system({"order": logic.address}, two=True, partitions=1).up()
+    client = system.client()
+    root, id = new_root(), new_id()
+    logic.hold()
+    job = in_thread(lambda: client.refused("ABORTED", client.do, "order", root, what="refuse", n=ABORTED, id=id, timeout=60))
+    eventually(lambda: logic.waiting == 1, 10)
+    broker.pause()
+    try:
+        logic.let_go()
+        eventually(lambda: logic.calls.of(id) == 1 and logic.calls.open == 0, 10)
+        assert still_waits(job, 1.5), "a refusal was told before anything was committed"
+        system.worker.kill()
+    finally:
+        broker.resume()
+    system.worker.up()
+    job.result(90)
+    assert logic.calls.of(id) == 2
+    system.worker.kill()  # told now: never again
+    system.worker.up()
+    assert numbers(client.do("order", root, timeout=60)) == [0]
+    assert logic.calls.of(id) == 2
+
+
+def positions(broker, system, domain="order"):
+    group = system.topic(f"{domain}.aggregate")
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    [result] = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
+    return {(tp.topic, tp.partition): tp for tp in result.result(20).topic_partitions}
+
+
+def test_L2_the_set_of_done_records_is_in_the_committed_offset(broker, make_system, gated):
+    logic = gated()
+    system = make_system({"order": logic.address}, partitions=1).up()
+    client = system.client()
+    commands = (system.topic("order.commands"), 0)
+    client.do("order", new_root())
+    eventually(lambda: commands in positions(broker, system) and positions(broker, system)[commands].offset == 1, 10)
+    id = new_id()
+    slow = in_thread(lambda: client.do("order", new_root(), what="never", id=id, timeout=20))
+    eventually(lambda: logic.calls.of(id) == 1, 10)
+    for _ in range(5):
+        client.refused("ABORTED", client.do, "order", new_root(), what="refuse", n=ABORTED)
+    at = positions(broker, system)[commands]
+    assert at.offset == 1 and re.match(r"1:1:", at.metadata), at
+    system.worker.kill()
+    with pytest.raises(Status):
+        slow.result()
+
+
+# ---- L13: copies after a final refusal
+
+@pytest.mark.parametrize("between", ["nothing", "a restart"])
+def test_L13_a_copy_of_a_refused_call_gets_its_refusal_and_does_not_run(make_system, by_hand, gated, between):
+    logic = gated()
+    system = make_system({"order": logic.address}, two=True, partitions=1).up()
+    gateway = by_hand(system)
+    root, key, id = new_root(), new_id(), new_id()
+    command = book("order", root, what="flaky", n=1, value=FAILED_PRECONDITION, text="details", id=id)
+    start = gateway.send(command, key, 1)
+    first = gateway.answer(key, 1)
+    assert (first.code, first.message) == (FAILED_PRECONDITION, "not yet: call 1 of 1")
+    if between == "a restart":
+        assert system.worker.terminate() == 0
+        system.worker.up()
+        gateway.attach()
+    gateway.send(command, key, 2, start_ms=start)  # of the same call: it would succeed now
+    copy = gateway.answer(key, 2)
+    assert (copy.code, copy.message) == (first.code, first.message)
+    assert logic.calls.of(id) == 1
+    gateway.send(command, key, 1)  # another call of the caller, who knows of the refusal
+    assert gateway.answer(key, 1).code == FAILED_PRECONDITION or True
+    eventually(lambda: any(a.code == 0 for a in gateway.answers), 20, what="the new call to succeed")
+    assert logic.calls.of(id) == 2
+
+
+# ---- L7: an outage longer than the window
+
+def test_L7_a_copy_from_before_the_outage_is_a_duplicate_after_it(broker, make_system, gated):
+    window = 2.5 * SCALE
+    logic = gated()
+    system = make_system({"order": logic.address}, partitions=1, settings={"limits": {"dedupe_window": f"{int(window * 1000)}ms"}}).up()
+    client = system.client()
+    topic = system.topic("order.commands")
+    root, key, id = new_root(), new_id(), new_id()
+    client.do("order", root, key=key, id=id)
+    begun = time.monotonic()
+    system.worker.kill()
+    put(broker, topic, text(root), book("order", root, 1, id=id).SerializeToString() if False else
+        book("order", root, sequence=1, id=id).SerializeToString(), 0, [("command-id", key)])
+    assert time.monotonic() - begun < window, "the machine is too slow for this window"
+    shutil.rmtree(pathlib.Path(system.config["state"]["path"], "w0/store"))  # what it knows must come from the log
+    eventually(lambda: time.monotonic() - begun > window + 0.3, 20, what="the window to pass")
+    system.worker.up()
+    client = system.client()
+    everything_before_is_done(broker, system, client)
+    assert logic.calls.of(id) == 1 and client.event_book("order", root).next_sequence == 1
+    put(broker, topic, text(root), book("order", root, sequence=1, id=id).SerializeToString(), 0, [("command-id", key)])
+    everything_before_is_done(broker, system, client)
+    assert logic.calls.of(id) == 2 and client.event_book("order", root).next_sequence == 2
+
+
+# ---- L20: answers that were lost on the way
+
+def test_L20_calls_that_wait_are_answered_after_the_worker_was_killed(make_system, gated):
+    logic = gated()
+    system = make_system({"order": logic.address}, two=True, partitions=2).up()
+    client = system.client()
+    commands = [(new_root(), new_id()) for _ in range(40)]
+    logic.hold()
+    jobs = [in_thread(lambda r=root, i=id: client.do("order", r, n=2, id=i, timeout=60)) for root, id in commands]
+    eventually(lambda: logic.waiting == len(jobs), 20)
+    system.worker.kill()
+    logic.let_go()
+    system.worker.up()
+    assert [numbers(job.result(90)) for job in jobs] == [[0, 1]] * len(jobs)
+    sent = [checker.Sent(id, root, 2, "ok", (0, 1)) for root, id in commands]
+    checker.prove(system, client, "order", sent)
+
+
+def test_L20_a_committed_answer_that_nobody_heard_is_asked_for_again(make_system, gated):
+    """Killed between commit and answer: nothing in the log makes the new worker answer, only the gateway can."""
+    logic = gated()
+    system = make_system({"order": logic.address}, two=True, partitions=1)
+    system.worker.launch(kill="after-commit:2")  # the first pass is the takeover's barrier
+    system.gateway.launch()
+    system.worker.ready()
+    system.gateway.ready()
+    client = system.client()
+    root, id = new_root(), new_id()
+    job = in_thread(lambda: client.do("order", root, n=2, id=id, timeout=25))
+    system.worker.died()
+    system.worker.up()
+    assert numbers(job.result(60)) == [0, 1]
+    assert logic.calls.of(id) == 1  # answered from the store
+    assert client.event_book("order", root).next_sequence == 2
+
+
+# ---- L5: positions that are not there
+
+def test_L5_a_group_that_never_ran_starts_at_the_beginning(make_system, gated):
+    logic = gated()
+    system = make_system({"order": logic.address}, two=True, partitions=2)
+    system.gateway.up()  # it makes the topics
+    client = system.client()
+    jobs = [in_thread(lambda: client.do("order", new_root(), timeout=60)) for _ in range(10)]
+    reader = system.topic("order.commands")
+    eventually(lambda: len(checker.read_topic(system.kafka.bootstrap, reader)) >= 10, 20, every=0.2, what="the commands in the log")
+    assert logic.calls.total == 0
+    system.worker.up()
+    assert [numbers(job.result(90)) for job in jobs] == [[0]] * 10
+
+
+def test_L5_positions_that_are_gone_are_an_error_and_no_start(broker, make_system, gated):
+    logic = gated()
+    system = make_system({"order": logic.address}, partitions=1).up()
+    client = system.client()
+    group, commands = system.topic("order.aggregate"), system.topic("order.commands")
+    refused = [new_id() for _ in range(5)]
+    for id in refused:
+        client.refused("ABORTED", client.do, "order", new_root(), what="refuse", n=ABORTED, id=id)
+    root = new_root()
+    client.do("order", root)
+    kept = positions(broker, system)
+    assert system.worker.terminate() == 0
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+
+    def gone():
+        try:
+            for future in admin.delete_consumer_groups([group]).values():
+                future.result(20)
+            return True
+        except KafkaException as e:
+            assert e.args[0].name() == "NON_EMPTY_GROUP", e
+            return False
+    eventually(gone, 20, every=0.2, what="the group's offsets to be deleted")
+    put(broker, commands, text(root), book("order", root, sequence=1, id="waits").SerializeToString(), 0)
+    system.worker.launch()
+
+    def complaints():
+        assert system.worker.running(), system.worker.log()[-2000:]
+        return [line for line in system.worker.log_lines() if group in line.get("error", "") and "no position" in line["error"]]
+    eventually(lambda: len(complaints()) >= 2, 30, what="it to be said twice, with all attempts between them")
+    assert commands in complaints()[0]["error"] or system.topic("order.reactions") in complaints()[0]["error"]
+    assert not any(line.startswith("ready") for line in system.worker.log().splitlines()), "it serves, from nowhere"
+    assert [logic.calls.of(id) for id in refused] == [1] * len(refused) and logic.calls.of("waits") == 0
+    assert system.worker.terminate() == 0
+
+    back = [TopicPartition(t, p, tp.offset, tp.metadata) for (t, p), tp in kept.items()]
+
+    def restored():
+        try:
+            for future in admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, back)]).values():
+                future.result(20)
+            return True
+        except KafkaException:
+            return False
+    eventually(restored, 20, every=0.2, what="the positions to be written again")
+    system.worker.up()
+    client = system.client()
+    eventually(lambda: client.event_book("order", root).next_sequence == 2, 20, what="the command that waited")
+    assert [logic.calls.of(id) for id in refused] == [1] * len(refused)
+
+
+# ---- L1: the end of a partition is the barrier, not what can be read at the moment
+
+def test_L1_an_open_transaction_holds_the_takeover_up_and_its_event_is_seen(broker, make_system, gated):
+    logic = gated()
+    system = make_system({"order": logic.address}, partitions=1).up()
+    root = new_root()
+    assert numbers(system.client().do("order", root)) == [0]
+    assert system.worker.terminate() == 0
+    before = len(barriers(broker, system))
+    with foreign_event(broker, system, root, 1, "foreign") as producer:
+        system.worker.launch()
+        eventually(lambda: len(barriers(broker, system)) > before, 30, every=0.1, what="the barrier")
+        with pytest.raises(NotInTime):  # read to what is readable now, it would be ready at once
+            system.worker.ready(timeout=2.5)
+        client = system.client()
+        client.refused_open(client.do, "order", root, 1, id="early", timeout=1)
+        producer.commit_transaction(20)
+    system.worker.ready()
+    client = system.client()
+    assert numbers(client.event_book("order", root)) == [0, 1]
+    refused = client.refused("FAILED_PRECONDITION", client.do, "order", root, 1, id="early")
+    assert refused.message == "Sequence mismatch: command expects 1, aggregate at 2" and logic.calls.of("early") == 0
+    assert numbers(client.do("order", root, 2, id="late")) == [2]
+    request, _ = logic.calls.last("late")
+    assert [d.id for d in dones(request.events)] == ["", "foreign"]
+    records = system.reader().stored("order")
+    checker.no_complaint(checker.gaps(records))
+
+
+def test_L1_a_transaction_that_is_aborted_leaves_nothing(broker, make_system, gated):
+    logic = gated()
+    system = make_system({"order": logic.address}, partitions=1).up()
+    root = new_root()
+    system.client().do("order", root)
+    system.worker.kill()
+    with foreign_event(broker, system, root, 1, "foreign") as producer:
+        system.worker.launch()
+        producer.abort_transaction(20)
+    system.worker.ready()
+    client = system.client()
+    assert numbers(client.do("order", root, 1)) == [1]
+    assert [d.id for d in dones(client.event_book("order", root))] == ["", ""]
+    assert logic.calls.total == 2
+
+
+# ---- L4: a batch that was sealed before the partition went elsewhere
+
+@pytest.mark.timeout(240)
+def test_L4_a_batch_of_an_owner_that_was_replaced_is_never_committed(broker, make_system, gated):
+    """The first owner is stopped in the middle of a transaction; another one takes over and does the same command; then the first
+    one goes on where it was.  Its transaction timed out for nobody: only its membership is void."""
+    logic = gated()
+    system = make_system({"order": logic.address}, two=True, partitions=1, workers=2,
+                         settings={"log": {"kafka": {"transaction.timeout.ms": 60000}}})
+    first, second = system.workers
+    system.gateway.launch()
+    first.up()
+    system.gateway.ready()
+    client = system.client()
+    root, id = new_root(), new_id()
+    assert numbers(client.do("order", root)) == [0]
+    logic.hold()
+    job = in_thread(lambda: client.do("order", root, 1, id=id, timeout=100))
+    eventually(lambda: logic.waiting == 1, 10)
+    broker.pause()
+    try:
+        logic.let_go()
+        eventually(lambda: logic.calls.of(id) == 1 and logic.calls.open == 0, 10)
+        assert still_waits(job, 0.5)  # sealed; the broker has not read the transaction's first request
+        first.signal(19)
+    finally:
+        broker.resume()
+    second.up(90)
+    assert numbers(job.result(120)) == [1] and logic.calls.of(id) == 2  # by the second
+    assert numbers(client.do("order", root, 2, timeout=60)) == [2]
+    first.signal(18)
+
+    def noticed():
+        return [line for line in first.log_lines() if line["id"] in ("COMMIT-ABORTED", "COMMIT-UNKNOWN", "LOST", "REVOKED")]
+    eventually(noticed, 30, what="the first one to notice")
+    for sequence in range(3, 6):
+        assert numbers(client.do("order", root, sequence, timeout=60)) == [sequence]
+    records = system.reader().stored("order")
+    checker.no_complaint(checker.gaps(records))
+    assert [number for r in records for number in r.numbers()] == [0, 1, 2, 3, 4, 5]
+    checker.no_complaint(checker.agree(client, "order", records))

@@ -1,0 +1,132 @@
+"""A client of the gateway, as a user would write it with grpcio."""
+
+import uuid
+
+import grpc
+
+from lib.api import TYPE_URL, pack, pb
+from lib.procs import SCALE
+
+DETAILS = "grpc-status-details-bin"
+BOOK = "angzarr-event-book-bin"
+
+OPEN = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")  # done or not: send again with the same key
+
+OPTIONS = [
+    ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.enable_retries", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+]
+
+
+def new_root():
+    return uuid.uuid4().bytes
+
+
+def book(domain, root, do=None, sequence=0, correlation_id="", edition="", **fields):
+    """A CommandBook with one `Do`; fields are those of Do."""
+    cover = pb.Cover(root=pb.UUID(value=root), domain=domain, correlation_id=correlation_id)
+    if edition:
+        cover.edition.name = edition
+    page = pb.CommandPage(sequence=sequence, command=pack(do or pb.test.Do(**fields)))
+    return pb.CommandBook(cover=cover, pages=[page])
+
+
+def dones(book_or_response):
+    """The Done events of an EventBook or a CommandResponse."""
+    events = book_or_response.events if hasattr(book_or_response, "events") else book_or_response
+    out = []
+    for page in events.pages:
+        assert page.event.type_url == TYPE_URL + "angzarr_test.Done", page.event.type_url
+        out.append(pb.test.Done.FromString(page.event.value))
+    return out
+
+
+def numbers(book_or_response):
+    events = book_or_response.events if hasattr(book_or_response, "events") else book_or_response
+    return [page.num for page in events.pages]
+
+
+class Status(Exception):
+    """An rpc that did not end with OK."""
+
+    def __init__(self, error):
+        self.code = error.code()
+        self.message = error.details() or ""
+        self.trailers = {k: v for k, v in (error.trailing_metadata() or ())}
+        super().__init__(f"{self.code.name}: {self.message}")
+
+    def name(self):
+        return self.code.name
+
+    def status(self):
+        """google.rpc.Status out of the trailers."""
+        return pb.test.Status.FromString(self.trailers[DETAILS])
+
+    def book(self):
+        return pb.EventBook.FromString(self.trailers[BOOK])
+
+
+class Client:
+    def __init__(self, address):
+        self.address = address
+        self.channel = grpc.insecure_channel(address, options=OPTIONS)
+        self._methods = {}
+
+    def close(self):
+        self.channel.close()
+
+    def raw(self, path, data, timeout=30, metadata=(), wait_for_ready=False, stream=False):
+        """One call with bytes in and bytes out (stream: a list of bytes); raises Status."""
+        make = self.channel.unary_stream if stream else self.channel.unary_unary
+        method = self._methods.setdefault((path, stream), make(path))
+        try:
+            answer = method(data, timeout=None if timeout is None else timeout * SCALE, metadata=metadata, wait_for_ready=wait_for_ready)
+            return list(answer) if stream else answer
+        except grpc.RpcError as e:
+            raise Status(e) from None
+
+    def call(self, path, request, answer, **options):
+        out = self.raw(path, request.SerializeToString(), **options)
+        return [answer.FromString(o) for o in out] if options.get("stream") else answer.FromString(out)
+
+    def execute(self, command, key=None, path="/angzarr.CommandGateway/Execute", **options):
+        if key is not None:
+            options["metadata"] = (*options.get("metadata", ()), ("idempotency-key", key))
+        return self.call(path, command, pb.CommandResponse, **options)
+
+    def do(self, domain, root, sequence=0, key=None, timeout=30, **fields):
+        """Execute one Do."""
+        return self.execute(book(domain, root, sequence=sequence, **fields), key=key, timeout=timeout)
+
+    def refused(self, code, fn, *args, **kwargs):
+        """Calls fn, which must end with this status; returns it."""
+        try:
+            answer = fn(*args, **kwargs)
+        except Status as e:
+            assert e.name() == code, f"expected {code}, got {e}"
+            return e
+        raise AssertionError(f"expected {code}, got an answer: {answer}")
+
+    def refused_open(self, fn, *args, **kwargs):
+        """Calls fn, which must end with a status that leaves it open; returns it."""
+        try:
+            answer = fn(*args, **kwargs)
+        except Status as e:
+            assert e.name() in OPEN, f"expected one of {OPEN}, got {e}"
+            return e
+        raise AssertionError(f"expected one of {OPEN}, got an answer: {answer}")
+
+    def query(self, domain, root, **selection):
+        return pb.Query(cover=pb.Cover(domain=domain, root=pb.UUID(value=root)), **selection)
+
+    def event_book(self, domain, root, timeout=30, **selection):
+        return self.call("/angzarr.EventQuery/GetEventBook", self.query(domain, root, **selection), pb.EventBook, timeout=timeout)
+
+    def events(self, domain, root, timeout=30, **selection):
+        return self.call("/angzarr.EventQuery/GetEvents", self.query(domain, root, **selection), pb.EventBook, timeout=timeout, stream=True)
+
+    def health(self, service="", timeout=5):
+        answer = self.call("/grpc.health.v1.Health/Check", pb.health.HealthCheckRequest(service=service), pb.health.HealthCheckResponse,
+                           timeout=timeout)
+        return {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}[answer.status]
