@@ -91,9 +91,10 @@ struct ang_out { /* a record to write; borrows everything */
     int64_t time_ms; /* log append time; our wall clock when the log did not say */
 };
 
-/* done runs exactly once, on a thread of the log, and must not block: er is NULL and offset valid, or er says why not (then
- * the record is not in the log, and will not be: it has expired; borrowed by done).  The record is copied.  An error returned
- * here means that done never runs (queue full: RETRY).  Order within a partition is kept; a copy is never written twice.
+/* done runs exactly once, on a thread of the log, and must not block: er is NULL and offset valid, or er says why not
+ * (borrowed by done): class RETRY, the record is not in the log and will not be; UNKNOWN, nobody knows.  It comes within 30 s; the
+ * log may write a record after its expiry_ms, so a record that must not be used late says so itself.  The record is copied.  An error
+ * returned here means that done never runs.  Order within a partition is kept; a copy is never written twice.
  * Embedded: the record is visible at once and durable with the next commit or within 10 ms, whichever is first (nothing
  * is answered from it before a commit).  @thread any */
 struct ang_err *ang_log_append(struct ang_log *log, const struct ang_out *rec, int expiry_ms,

@@ -53,6 +53,8 @@ static void commit(struct committer *c, struct batch *b) {
     struct ang_err *er = NULL;
 
     b->er = writer(c, k);
+    if (b->er == NULL && b->barrier != NULL)
+        b->er = writer(c, 1 - k); /* both are warm before anything is served */
     if (b->er == NULL)
         b->er = ang_log_writer_commit(c->writer[k], &lb);
     if (b->er == NULL) {

@@ -117,7 +117,7 @@ struct ang_err *ang_emb_get(struct ang_emb *emb, struct ang_slice key, struct an
                             bool *ret_found) ANG_MUST_USE;
 struct ang_err *ang_emb_db_open(struct ang_emb *emb) ANG_MUST_USE;
 void ang_emb_db_close(struct ang_emb *emb); /* accepts a half-built one */
-/* A write has failed for want of room: note what it takes to go on.  @thread leader */
+/* A write has failed for want of room: nothing is tried for a while.  @thread leader */
 void ang_emb_db_full(struct ang_emb *emb);
 /* Opens the database anew when there is room; LOG_NO_SPACE: not yet.  @thread leader */
 struct ang_err *ang_emb_db_reopen(struct ang_emb *emb) ANG_MUST_USE;

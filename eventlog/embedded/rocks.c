@@ -159,13 +159,18 @@ void ang_emb_db_close(struct ang_emb *emb) {
  * that entry off.  Opening writes out what was in memory, so it waits until there is room for that: until then readers go on. */
 
 void ang_emb_db_full(struct ang_emb *emb) {
+    emb->reopen_at = ang_now_ms() + REOPEN_EVERY_MS;
+}
+
+/* Asked each time: what RocksDB has meanwhile written out by itself needs no room any more. */
+static int64_t room_needed(const struct ang_emb *emb) {
     uint64_t mem = 0;
 
-    if (emb->db != NULL && rocksdb_property_int(emb->db, "rocksdb.cur-size-all-mem-tables", &mem) != 0)
+    if (emb->db == NULL)
+        return (emb->reopen_room);
+    if (rocksdb_property_int(emb->db, "rocksdb.cur-size-all-mem-tables", &mem) != 0)
         mem = WRITE_BUFFER;
-    if (emb->db != NULL)
-        emb->reopen_room = (int64_t)mem + SPARE_ROOM;
-    emb->reopen_at = ang_now_ms() + REOPEN_EVERY_MS;
+    return ((int64_t)mem + SPARE_ROOM);
 }
 
 struct ang_err *ang_emb_db_reopen(struct ang_emb *emb) {
@@ -173,6 +178,7 @@ struct ang_err *ang_emb_db_reopen(struct ang_emb *emb) {
     struct ang_err *er;
     char *msg = NULL;
 
+    emb->reopen_room = room_needed(emb);
     if (now < emb->reopen_at || !room_is_there(emb))
         return (no_room(emb));
     emb->reopen_at = now + REOPEN_EVERY_MS;

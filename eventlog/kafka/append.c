@@ -24,6 +24,8 @@ struct ang_kafka_appender {
     pthread_rwlock_t lock; /* of rk: held shared while producing */
     rd_kafka_t *rk;
     _Atomic bool stop;
+    rd_kafka_topic_t **warm; /* of the first rk: kept, so that it keeps their metadata */
+    size_t n_warm;
 };
 
 struct report {
@@ -90,6 +92,14 @@ static void drain(rd_kafka_t *rk) {
     }
 }
 
+static void cool(struct ang_kafka_appender *a) {
+    for (size_t i = 0; i < a->n_warm; i++)
+        rd_kafka_topic_destroy(a->warm[i]);
+    free(a->warm);
+    a->warm = NULL;
+    a->n_warm = 0;
+}
+
 static void replace(struct ang_kafka_appender *a) {
     char text[512];
     if (rd_kafka_fatal_error(a->rk, text, sizeof(text)) == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -110,6 +120,7 @@ static void replace(struct ang_kafka_appender *a) {
     ANG_PT(pthread_rwlock_wrlock(&a->lock));
     a->rk = fresh;
     ANG_PT(pthread_rwlock_unlock(&a->lock));
+    cool(a);
     rd_kafka_destroy(old);
 }
 
@@ -137,6 +148,7 @@ void ang_kafka_appender_free(struct ang_kafka_appender *a) {
     rd_kafka_queue_yield(q); /* ends the poll that is waiting */
     rd_kafka_queue_destroy(q);
     ANG_PT(pthread_join(a->thread, NULL));
+    cool(a);
     rd_kafka_destroy(a->rk);
     ANG_PT(pthread_rwlock_destroy(&a->lock));
     a->magic = 0;
@@ -163,6 +175,26 @@ static struct ang_err *appender_of(struct ang_kafka *k, struct ang_kafka_appende
         *ret_a = k->appender;
     ANG_PT(pthread_mutex_unlock(&k->lock));
     return (er);
+}
+
+/* Without it the first record to a topic waits about a second for the topic's leaders.  Best effort. */
+void ang_kafka_appender_warm(struct ang_kafka *k, const struct ang_topic_spec *specs, size_t n, int timeout_ms) {
+    struct ang_kafka_appender *a;
+    struct ang_err *er = appender_of(k, &a);
+    if (er != NULL) {
+        ang_err_free(&er); /* the first append says it again */
+        return;
+    }
+    if (a->n_warm > 0)
+        return;
+    a->warm = ang_calloc(n, sizeof(rd_kafka_topic_t *));
+    for (size_t i = 0; i < n; i++) {
+        a->warm[a->n_warm] = rd_kafka_topic_new(a->rk, specs[i].name, NULL);
+        AN(a->warm[a->n_warm++]);
+    }
+    const rd_kafka_metadata_t *md;
+    if (rd_kafka_metadata(a->rk, 0, NULL, &md, timeout_ms) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        rd_kafka_metadata_destroy(md);
 }
 
 static rd_kafka_resp_err_t produce(struct ang_kafka_appender *a, const struct ang_out *rec, struct report *r) {

@@ -14,13 +14,9 @@ static const enum ang_class classes[][4] = {
     [ANG_STEP_ABORT] = {ANG_RETIRE, ANG_RETIRE, ANG_RETIRE, ANG_RETIRE},
 };
 
-/* A producer that was fenced is dead, though librdkafka 2.0.2 calls it abortable when AddOffsetsToTxn says so. */
-static bool producer_fenced(rd_kafka_resp_err_t code) {
-    return (code != RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID && ang_kafka_is_fenced(code));
-}
-
 enum ang_kafka_kind ang_kafka_kind(const rd_kafka_error_t *ke) {
-    if (rd_kafka_error_is_fatal(ke) || producer_fenced(rd_kafka_error_code(ke)))
+    /* A producer that was fenced is dead, though librdkafka 2.0.2 calls it abortable when AddOffsetsToTxn says so. */
+    if (rd_kafka_error_is_fatal(ke) || ang_kafka_is_fenced(rd_kafka_error_code(ke)))
         return (ANG_KIND_FATAL);
     if (rd_kafka_error_txn_requires_abort(ke))
         return (ANG_KIND_ABORT);
@@ -49,7 +45,6 @@ bool ang_kafka_is_fenced(rd_kafka_resp_err_t code) {
     case RD_KAFKA_RESP_ERR__FENCED:
     case RD_KAFKA_RESP_ERR_PRODUCER_FENCED:
     case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH:
-    case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
         return (true);
     }
     return (false);

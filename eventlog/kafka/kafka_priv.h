@@ -97,6 +97,7 @@ struct ang_err *ang_kafka_err_take(rd_kafka_t *rk, rd_kafka_error_t **ke, enum a
                                    const char *what) ANG_MUST_USE;
 bool ang_kafka_transient(rd_kafka_resp_err_t code);
 bool ang_kafka_is_auth(rd_kafka_resp_err_t code);
+/* Of a producer.  FENCED_INSTANCE_ID in answer to positions only says that the token is older than our last joining. */
 bool ang_kafka_is_fenced(rd_kafka_resp_err_t code);
 
 /* ---- kafka.c ---- */
@@ -113,6 +114,7 @@ int ang_kafka_left(int64_t until_ms, int max);
 
 struct ang_err *ang_kafka_append(struct ang_log *log, const struct ang_out *rec, int expiry_ms,
                                  void (*done)(void *, struct ang_err *, int64_t), void *arg);
+void ang_kafka_appender_warm(struct ang_kafka *k, const struct ang_topic_spec *specs, size_t n, int timeout_ms);
 void ang_kafka_appender_free(struct ang_kafka_appender *a); /* accepts NULL; waits at most 5 s for deliveries */
 
 /* ---- reader.c ---- */

@@ -195,7 +195,9 @@ struct ang_err *ang_kafka_ensure_topics(struct ang_log *log, const struct ang_to
         }
         rd_kafka_metadata_destroy(md);
     }
-    if (er == NULL)
+    if (er == NULL) {
         fill_handles(k, specs, n);
+        ang_kafka_appender_warm(k, specs, n, ang_kafka_left(until, 5000));
+    }
     return (er);
 }

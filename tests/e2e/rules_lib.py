@@ -14,7 +14,6 @@ from lib import checker, logic as logic_module
 from lib.api import pack, pb, pool
 from lib.client import OPTIONS, book, new_root
 from lib.procs import SCALE, eventually
-from lib.stock import kcat_keys
 
 
 def text(root):
@@ -128,9 +127,14 @@ def events_of(broker, system, root, domain="order"):
 
 
 def dead_letter(broker, system, match, domain="order"):
-    """Waits for a dead letter; returns (partition, offset, key, headers, size)."""
-    return eventually(lambda: next((r for r in kcat_keys(broker.bootstrap, system.topic(f"{domain}.dlq")) if match(r)), None), 20, every=0.2,
-                      what="the dead letter")
+    """Waits for a dead letter for which match(message, its headers) is true; returns both."""
+    def found():
+        for message in checker.read_topic(broker.bootstrap, system.topic(f"{domain}.dlq")):
+            headers = checker.headers(message)
+            if match(message, headers):
+                return message, headers
+        return None
+    return eventually(found, 20, every=0.2, what="the dead letter")
 
 
 def barriers(broker, system, domain="order"):

@@ -231,7 +231,7 @@ def damage_blocks(path):
 
 def damage_footer(path):
     data = bytearray(path.read_bytes())
-    data[-30] ^= 0xFF
+    data[-4] ^= 0xFF
     path.write_bytes(data)
 
 

@@ -45,11 +45,6 @@ def by_hand(broker):
         gateway.close()
 
 
-def again(role):
-    role.up()
-    return role
-
-
 # ---- L3: the partition is computed from the cover
 
 def edition_book(root, id):
@@ -82,8 +77,8 @@ def test_L3_what_was_forwarded_and_is_still_in_the_wrong_partition_is_a_dead_let
     root, id = root_in(0, system.partitions), new_id()
     put(broker, system.topic("order.reactions"), text(root), book("order", root, id=id).SerializeToString(), 1,
         [("command-id", id), ("forwarded", "elsewhere/7/7")])
-    _, _, key, headers, _ = dead_letter(broker, system, lambda r: r[3].get("command-id") == id)
-    assert key == text(root) and "forwarded before" in headers["reason"]
+    message, headers = dead_letter(broker, system, lambda m, h: h.get("command-id") == id)
+    assert message.key().decode() == text(root) and "forwarded before" in headers["reason"]
     everything_before_is_done(broker, system, client)
     assert logic.calls.of(id) == 0 and events_of(broker, system, root) == []
 
@@ -101,29 +96,20 @@ def test_L3_headers_of_a_misrouted_command_cannot_stop_its_partition(broker, sys
 
 @pytest.mark.parametrize("kind", ["misrouted command", "garbage"])
 def test_L10_a_record_as_large_as_its_topic_takes_does_not_stop_its_partition(broker, make_system, gated, kind):
+    """Forwarded or kept with more headers than it had, it would be larger than what the next topic takes."""
     logic = gated()
     system = make_system({"order": logic.address}, partitions=2, settings={"limits": {"message": "64KiB"}}).up()
     client = system.client()
-    limit = 64 * 1024 + 64 * 1024
+    limit = (64 + 64) * 1024  # of the topics
     root, id = root_in(0, 2), new_id()
-    command = book("order", root, id=id, what="none")
-    command.pages[0].command.value += b"\x1a\x83\x80\x08" + bytes(limit)  # a field of Do
-    value = command.SerializeToString()
-    size = limit - 120  # what a batch of one record takes beside its value
-    command = book("order", root, id=id, data=bytes(size - len(book("order", root, id=id).SerializeToString()) - 20))
-    value = command.SerializeToString() if kind == "misrouted command" else bytes(size)
-    while True:
-        try:
-            put(broker, system.topic("order.commands"), text(root), value, 1)
-            break
-        except AssertionError as e:
-            assert "SIZE" in str(e), e
-            value = value[:-16] if kind == "garbage" else book(
-                "order", root, id=id, data=bytes(len(command.pages[0].command.value) - 100)).SerializeToString()
-            command.ParseFromString(value) if kind != "garbage" else None
+    size = limit - 150 - (0 if kind == "garbage" else len(book("order", root, id=id).SerializeToString()))
+    value = b"\xff" * size if kind == "garbage" else book("order", root, id=id, data=bytes(size)).SerializeToString()
+    put(broker, system.topic("order.commands"), text(root), value, 1)
     everything_before_is_done(broker, system, client)
-    _, _, key, headers, kept = dead_letter(broker, system, lambda r: r[2] == text(root))
-    assert headers["reason"] and (kept == len(value) or headers["value-uuid5"])
+    message, headers = dead_letter(broker, system, lambda m, _: m.key() == text(root).encode())
+    assert headers["reason"] and headers["source"] == system.topic("order.commands") + "/1/0"
+    assert message.value() == value or (message.value() == b"" and headers["value-uuid5"])
+    assert logic.calls.of(id) == 0
 
 
 # ---- L2: the commit is held up: nobody hears anything
@@ -199,9 +185,8 @@ def test_L13_a_copy_of_a_refused_call_gets_its_refusal_and_does_not_run(make_sys
     copy = gateway.answer(key, 2)
     assert (copy.code, copy.message) == (first.code, first.message)
     assert logic.calls.of(id) == 1
-    gateway.send(command, key, 1)  # another call of the caller, who knows of the refusal
-    assert gateway.answer(key, 1).code == FAILED_PRECONDITION or True
-    eventually(lambda: any(a.code == 0 for a in gateway.answers), 20, what="the new call to succeed")
+    gateway.send(command, key, 3)  # another call of the caller, who knows of the refusal
+    assert gateway.answer(key, 3).code == 0
     assert logic.calls.of(id) == 2
 
 
@@ -217,8 +202,7 @@ def test_L7_a_copy_from_before_the_outage_is_a_duplicate_after_it(broker, make_s
     client.do("order", root, key=key, id=id)
     begun = time.monotonic()
     system.worker.kill()
-    put(broker, topic, text(root), book("order", root, 1, id=id).SerializeToString() if False else
-        book("order", root, sequence=1, id=id).SerializeToString(), 0, [("command-id", key)])
+    put(broker, topic, text(root), book("order", root, sequence=1, id=id).SerializeToString(), 0, [("command-id", key)])
     assert time.monotonic() - begun < window, "the machine is too slow for this window"
     shutil.rmtree(pathlib.Path(system.config["state"]["path"], "w0/store"))  # what it knows must come from the log
     eventually(lambda: time.monotonic() - begun > window + 0.3, 20, what="the window to pass")
@@ -317,7 +301,7 @@ def test_L5_positions_that_are_gone_are_an_error_and_no_start(broker, make_syste
     assert [logic.calls.of(id) for id in refused] == [1] * len(refused) and logic.calls.of("waits") == 0
     assert system.worker.terminate() == 0
 
-    back = [TopicPartition(t, p, tp.offset, tp.metadata) for (t, p), tp in kept.items()]
+    back = [TopicPartition(t, p, tp.offset, tp.metadata or "") for (t, p), tp in kept.items()]
 
     def restored():
         try:
