@@ -99,12 +99,16 @@ static int run(enum role role, const char *name, const char *config) {
     return (rc);
 }
 
-/* "…/angzarr-gateway" -> "gateway" */
+/* "…/angzarr-gateway" -> "gateway"; any other name says nothing. */
 static const char *called_as(const char *argv0) {
     const char *base = strrchr(argv0, '/');
+    size_t r;
 
     base = base == NULL ? argv0 : base + 1;
-    return (strncmp(base, "angzarr-", 8) == 0 ? base + 8 : NULL);
+    for (r = 0; strncmp(base, "angzarr-", 8) == 0 && r < ANG_COUNT(roles); r++)
+        if (strcmp(base + 8, roles[r].name) == 0)
+            return (roles[r].name);
+    return (NULL);
 }
 
 int main(int argc, char **argv) {
