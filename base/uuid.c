@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <sys/random.h>
 
 const struct ang_uuid ang_uuid_ns_correlation = {
@@ -73,12 +74,22 @@ void ang_uuid_v4(struct ang_uuid *ret_uuid) {
     stamp(ret_uuid, 4);
 }
 
+/* Looked up once: EVP_sha1() would make OpenSSL 3 search its providers at every use, which costs more than the digest. */
+static EVP_MD *sha1;
+
+static void find_sha1(void) {
+    sha1 = EVP_MD_fetch(NULL, "SHA1", NULL);
+    AN(sha1);
+}
+
 void ang_uuid_v5(const struct ang_uuid *ns, struct ang_slice name, struct ang_uuid *ret_uuid) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     uint8_t digest[EVP_MAX_MD_SIZE];
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 
+    ANG_PT(pthread_once(&once, find_sha1));
     AN(ctx);
-    AN(EVP_DigestInit_ex(ctx, EVP_sha1(), NULL));
+    AN(EVP_DigestInit_ex(ctx, sha1, NULL));
     AN(EVP_DigestUpdate(ctx, ns->b, sizeof ns->b));
     AN(EVP_DigestUpdate(ctx, name.p, name.n));
     AN(EVP_DigestFinal_ex(ctx, digest, NULL));

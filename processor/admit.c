@@ -21,7 +21,7 @@ void work_free(struct work *w) {
     }
     while ((e = STAILQ_FIRST(&w->effects)) != NULL) {
         STAILQ_REMOVE_HEAD(&w->effects, link);
-        effect_free(e);
+        effect_free(l, e);
     }
     ang_timer_cancel(l->loop, &w->retry);
     l->open_bytes -= w->rec->value.n;
@@ -30,7 +30,37 @@ void work_free(struct work *w) {
     ang_status_free(&w->status);
     ang_blob_unref(w->response);
     w->magic = 0;
-    free(w);
+    if (l->n_spare_works + 1 > SPARES_MAX) {
+        free(w);
+        return;
+    }
+    TAILQ_INSERT_HEAD(&l->spare_works, w, link);
+    l->n_spare_works++;
+}
+
+static struct work *work_alloc(struct lane *l) {
+    struct work *w = TAILQ_FIRST(&l->spare_works);
+
+    if (w == NULL)
+        return (ANG_NEW(struct work));
+    TAILQ_REMOVE(&l->spare_works, w, link);
+    l->n_spare_works--;
+    memset(w, 0, sizeof *w);
+    return (w);
+}
+
+void spares_free(struct lane *l) {
+    struct effect *e;
+    struct work *w;
+
+    while ((e = STAILQ_FIRST(&l->spare_effects)) != NULL) {
+        STAILQ_REMOVE_HEAD(&l->spare_effects, link);
+        free(e);
+    }
+    while ((w = TAILQ_FIRST(&l->spare_works)) != NULL) {
+        TAILQ_REMOVE(&l->spare_works, w, link);
+        free(w);
+    }
 }
 
 static int64_t header_ms(struct lane *l, const struct ang_rec *rec, const char *name, int64_t absent) {
@@ -46,8 +76,8 @@ static int64_t header_ms(struct lane *l, const struct ang_rec *rec, const char *
 }
 
 static struct work *work_new(struct part *p, int input, struct ang_rec *rec) {
-    struct work *w = ANG_NEW(struct work);
     struct lane *l = p->lane;
+    struct work *w = work_alloc(l);
     struct ang_slice id;
 
     w->magic = WORK_MAGIC;
@@ -135,7 +165,7 @@ static void forward(struct work *w, int32_t to) {
     ANG_LOG_EVERY(5000, ANG_LOG_WARN, "MISROUTED",
                   "a command is in the wrong partition and was forwarded; its producer does not use murmur2 over the root",
                   "input", from, "to", ANG_F("%d", to), "total", ANG_F("%llu", (unsigned long long)l->forwarded));
-    e = effect_new(EFFECT_OTHER, l->domain->reactions, to);
+    e = effect_new(l, EFFECT_OTHER, l->domain->reactions, to);
     e->out.key = rec->key;
     e->out.value = rec->value;
     effect_hdr(e, "command-id", w->command_id);

@@ -20,7 +20,7 @@ static bool refused_before(struct work *w, struct ang_err **er) {
     if (*er == NULL && found) {
         *er = refusal_decode(ang_buf_slice(&b), &st, &at);
         /* Only a copy of the same call: what the caller sends after having been told is a command of its own. */
-        same = *er == NULL && w->start_ms <= at;
+        same = *er == NULL && w->start_ms < at;
         if (same)
             finish_status(w, &st);
         else if (*er == NULL)
@@ -203,7 +203,7 @@ static void type_names(struct ang_slice pages, char *out, size_t size) {
 static struct effect *events_effect(struct work *w, uint32_t first, uint32_t pages, struct ang_slice value,
                                     struct ang_slice page_fields, struct ang_blob *blob) {
     struct part *p = w->part;
-    struct effect *e = effect_new(EFFECT_EVENTS, p->lane->domain->events, p->no);
+    struct effect *e = effect_new(p->lane, EFFECT_EVENTS, p->lane->domain->events, p->no);
     struct ang_slice trace;
     char types[384];
 
@@ -287,7 +287,7 @@ static void store_snapshot(struct work *w, const struct ang_wire_event_book *boo
         ang_buf_fini(&b);
         return;
     }
-    e = effect_new(EFFECT_SNAPSHOT, d->snapshots, p->no);
+    e = effect_new(p->lane, EFFECT_SNAPSHOT, d->snapshots, p->no);
     e->blob = ang_blob_copy(ang_buf_slice(&b));
     e->out.value = ang_blob_slice(e->blob);
     effect_key(e, &w->root_id, NULL);

@@ -48,7 +48,7 @@ static void touch(struct batch *b, struct part *p) {
     if (p->sealed_in == b)
         return;
     p->sealed_in = b;
-    b->parts[b->n_parts++] = (struct batch_part){.part = p, .epoch = p->epoch};
+    b->parts[b->n_parts++] = (struct batch_part){.part = p, .epoch = p->epoch, .refusals_floor_ms = p->refusals_until_ms};
 }
 
 static struct ang_out *add_rec(struct batch *b, const struct ang_out *out) {
@@ -221,7 +221,10 @@ static void apply_work(struct batch *b, struct ang_store_batch *sb, struct work 
     if (done.time_ms != 0)
         ang_store_put_done(sb, store, &w->root_id, w->command_id, &done);
     if (w->status != NULL && !w->open_status && w->reply_to.n > 0) {
-        refusal_encode(&refusal, w->status, ang_wall_ms());
+        const int64_t now = ang_wall_ms();
+
+        /* Copies of one call have the same start, which may be this very millisecond. */
+        refusal_encode(&refusal, w->status, now > w->start_ms ? now : w->start_ms + 1);
         ang_store_put_refusal(sb, store, &w->root_id, w->command_id, w->deadline_ms, ang_buf_slice(&refusal));
         if (w->deadline_ms > bp->refusals_until_ms)
             bp->refusals_until_ms = w->deadline_ms;
@@ -269,6 +272,11 @@ void batch_apply(struct batch *b) {
 
         if (bp->next_event > 0)
             ang_store_put_position(sb, store, l->domain->events->name, bp->next_event, ANG_SLICE_NONE);
+        if (bp->refusals_until_ms > 0)
+            ang_store_put_position(
+                sb, store, REFUSALS_ROW,
+                bp->refusals_until_ms > bp->refusals_floor_ms ? bp->refusals_until_ms : bp->refusals_floor_ms,
+                ANG_SLICE_NONE);
         if (bp->next_snapshot > 0)
             ang_store_put_position(sb, store, l->domain->snapshots->name, bp->next_snapshot, ANG_SLICE_NONE);
     }

@@ -10,9 +10,15 @@
 #define HEADER_MAX 512
 
 /* ---- effects ---- */
-struct effect *effect_new(enum effect_kind kind, const struct ang_topic *topic, int32_t partition) {
-    struct effect *e = ang_malloc(sizeof *e);
+struct effect *effect_new(struct lane *l, enum effect_kind kind, const struct ang_topic *topic, int32_t partition) {
+    struct effect *e = STAILQ_FIRST(&l->spare_effects);
 
+    if (e != NULL) {
+        STAILQ_REMOVE_HEAD(&l->spare_effects, link);
+        l->n_spare_effects--;
+    } else {
+        e = ang_malloc(sizeof *e);
+    }
     memset(e, 0, offsetof(struct effect, text));
     e->kind = kind;
     e->out.topic = topic;
@@ -22,9 +28,14 @@ struct effect *effect_new(enum effect_kind kind, const struct ang_topic *topic, 
     return (e);
 }
 
-void effect_free(struct effect *e) {
+void effect_free(struct lane *l, struct effect *e) {
     ang_blob_unref(e->blob);
-    free(e);
+    if (l->n_spare_effects + 1 > SPARES_MAX) {
+        free(e);
+        return;
+    }
+    STAILQ_INSERT_HEAD(&l->spare_effects, e, link);
+    l->n_spare_effects++;
 }
 
 /* Copies s into the effect, as much as fits. */
@@ -69,7 +80,7 @@ void effect_key(struct effect *e, const struct ang_root *id, const uint32_t *fir
 /* The failed record as it was, and why.  One that would not fit with its new headers is kept by its digest. */
 void dead_letter(struct work *w, const char *reason) {
     const struct ang_domain *d = w->part->lane->domain;
-    struct effect *e = effect_new(EFFECT_OTHER, d->dlq, w->part->no);
+    struct effect *e = effect_new(w->part->lane, EFFECT_OTHER, d->dlq, w->part->no);
     struct ang_uuid digest;
     char text[ANG_UUID_TEXT + 1];
 

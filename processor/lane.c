@@ -9,8 +9,6 @@
 #define TICK_MS 1000
 #define RECOMMIT_MS (3600 * 1000)
 #define DRAIN_MS 8000
-/* After a takeover stored refusals are looked for this long: no caller waits longer. */
-#define REFUSALS_MS (3600 * 1000)
 
 void lane_fatal(struct lane *l, struct ang_err *er) {
     worker_fatal(l->worker, er);
@@ -100,7 +98,7 @@ void lane_taken_over(struct lane *l, const struct take *takes, size_t n, struct 
 
         if (p->epoch != takes[i].epoch)
             continue;
-        p->refusals_until_ms = ang_wall_ms() + REFUSALS_MS; /* the store may hold some */
+        p->refusals_until_ms = takes[i].refusals_until_ms;
         p->committed_ms = ang_now_ms();
         show(p, SHARD_SERVING);
         er = part_serve(p);
@@ -405,6 +403,8 @@ struct lane *lane_new(struct ang_worker *w, const struct ang_domain *d, int inde
     TAILQ_INIT(&l->ready);
     TAILQ_INIT(&l->idle);
     TAILQ_INIT(&l->done);
+    STAILQ_INIT(&l->spare_effects);
+    TAILQ_INIT(&l->spare_works);
     ang_timer_init(&l->poll_timer, poll_fire);
     ang_timer_init(&l->tick, tick);
     ANG_PT(pthread_mutex_init(&l->lock, NULL));
@@ -526,6 +526,7 @@ void lane_stop(struct lane *l) {
     ang_loop_stop(l->loop);
     for (i = 0; i < l->domain->partitions; i++)
         part_fini(&l->parts[i]);
+    spares_free(l);
     ang_table_fini(&l->ids);
     free(l->parts);
     free(l->instance);

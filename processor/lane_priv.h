@@ -31,6 +31,13 @@
 #include "statestore/statestore.h"
 #include "topology/owners.h"
 
+/* Works and effects kept to be used again; none under a sanitizer, which then sees every use after the end. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SPARES_MAX 0
+#else
+#define SPARES_MAX 1024
+#endif
+
 enum { INPUT_COMMANDS, INPUT_REACTIONS, N_INPUTS };
 
 /* ---- what a work does to the log and the store ---- */
@@ -155,6 +162,7 @@ struct take { /* a partition to take over, as of an epoch */
     int32_t partition;
     uint32_t epoch;
     bool reset; /* its store is not to be trusted: rebuild it */
+    int64_t refusals_until_ms; /* found in the store */
 };
 
 struct barrier { /* asked for by the takeover thread: a record of ours that it will read back (lane.md L1) */
@@ -174,7 +182,8 @@ struct batch_part {
     struct part *part;
     uint32_t epoch;
     bool store_failed;
-    int64_t prune_before_ms; /* log time; 0: not now */
+    int64_t prune_before_ms;   /* log time; 0: not now */
+    int64_t refusals_floor_ms; /* of the batches before */
     int64_t next_event, next_snapshot, refusals_until_ms; /* filled in by batch_apply; 0: none */
 };
 
@@ -225,6 +234,10 @@ struct lane {
     size_t idle_bytes;
     size_t open_bytes; /* of records held */
     struct ang_table ids;
+    STAILQ_HEAD(, effect) spare_effects; /* used again: they are large for malloc */
+    size_t n_spare_effects;
+    TAILQ_HEAD(, work) spare_works;
+    size_t n_spare_works;
     struct works done; /* finished, for the next batch */
     size_t n_done;
     struct barrier *barriers; /* waiting to be sealed */
@@ -270,6 +283,7 @@ void lane_evict(struct lane *l);
 /* ---- admit.c ---- */
 void admit(struct lane *l, struct ang_rec *rec); /* takes rec */
 void work_free(struct work *w);
+void spares_free(struct lane *l); /* what was kept for later */
 void finish_copies(struct work *w); /* the copies that wait for w get its outcome */
 
 /* ---- aggregate.c: what runs a command ---- */
@@ -302,8 +316,8 @@ void finish(struct work *w);                                     /* effects and 
 void finish_status(struct work *w, struct ang_status **st);      /* a final refusal */
 void finish_open(struct work *w, struct ang_status **st);        /* answered now, its input is done without a trace */
 void finish_done(struct work *w, const struct ang_store_done *d); /* done before: answered from the store */
-struct effect *effect_new(enum effect_kind kind, const struct ang_topic *topic, int32_t partition);
-void effect_free(struct effect *e);
+struct effect *effect_new(struct lane *l, enum effect_kind kind, const struct ang_topic *topic, int32_t partition);
+void effect_free(struct lane *l, struct effect *e);
 /* Values are copied; what is too long for a header is cut. */
 void effect_hdr(struct effect *e, const char *name, struct ang_slice value);
 void effect_hdrf(struct effect *e, const char *name, const char *fmt, ...) ANG_PRINTF(3, 4);
@@ -321,6 +335,9 @@ void answers_send(struct answers *as);
  * inside it: what is stored and what is answered share their bytes. */
 struct ang_blob *response_of(struct ang_slice cover, struct ang_slice pages, uint32_t next_sequence,
                              struct ang_slice *ret_book);
+
+/* A row among the positions of a part: until when its store may hold refusals that count, wall clock. */
+#define REFUSALS_ROW "!refusals"
 
 /* ---- batch.c ---- */
 struct batch *batch_seal(struct lane *l, struct ang_log_token *token); /* takes token; from what is finished */

@@ -91,7 +91,7 @@ void compensation_failed(struct work *w, const struct ang_wire_revocation *rv) {
         ANG_LOG(ANG_LOG_ERROR, "COMPENSATION-TOO-BIG", "a system event is over limits.message and was not stored", "domain",
                 l->domain->name, "bytes", ANG_F("%zu", book.n));
     } else {
-        e = effect_new(EFFECT_OTHER, d->reactions, ang_partition_of_root(w->root_id.id, d->partitions));
+        e = effect_new(l, EFFECT_OTHER, d->reactions, ang_partition_of_root(w->root_id.id, d->partitions));
         e->blob = ang_blob_copy(ang_buf_slice(&book));
         e->out.value = ang_blob_slice(e->blob);
         effect_key(e, &w->root_id, NULL);

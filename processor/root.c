@@ -43,9 +43,13 @@ struct ang_err *root_load(struct root *r) {
 
     if (r->loaded)
         return (NULL);
-    r->next = 0;
+    r->has_snapshot = false;
     ang_buf_clear(&r->pages);
     ang_buf_clear(&r->snapshot);
+    er = ang_store_next_sequence(p->shard->store, &r->id, &r->next);
+    if (er != NULL || r->next == 0) /* most roots that are not in memory are new: one cheap look instead of three */
+        goto out;
+    r->next = 0;
     er = ang_store_snapshot(p->shard->store, &r->id, &r->snapshot, &found);
     if (er == NULL && found)
         er = ang_wire_parse_snapshot(ang_buf_slice(&r->snapshot), &snap);

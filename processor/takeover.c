@@ -64,6 +64,8 @@ static struct ang_err *open_store(struct takeover *t, struct take *k) {
         er = ang_store_part_reset(sh->store);
         k->reset = er != NULL;
     }
+    if (er == NULL)
+        er = ang_store_position(sh->store, REFUSALS_ROW, &k->refusals_until_ms, NULL);
     ANG_PT(pthread_rwlock_unlock(&sh->lock));
     return (er);
 }

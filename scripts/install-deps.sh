@@ -59,7 +59,7 @@ fi
 echo "installing ${#lacking[@]} packages with apt: ${lacking[*]}"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 "$@" </dev/null >>"$log" 2>&1; }
+apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" </dev/null >>"$log" 2>&1; }
 if ! { apt update && apt install --no-install-recommends "${lacking[@]}"; }; then
     cat "$log" >&2
     echo "install-deps.sh: apt-get failed, its output is above" >&2

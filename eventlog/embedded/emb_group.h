@@ -14,6 +14,8 @@
 #ifndef ANG_EMB_GROUP_H
 #define ANG_EMB_GROUP_H
 
+#include <pthread.h>
+
 #include "base/base.h"
 #include "eventlog/eventlog.h"
 

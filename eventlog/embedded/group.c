@@ -286,6 +286,19 @@ static void plan(struct ang_emb *emb, const struct ang_emb_group *g) {
         emb->retain_at = now + g->due_in_ms;
 }
 
+/* Somebody who waits for a job of his own leads next, wherever it stands in the queue: the log thread may be one of those, and
+ * then hears only his job's condition.  With appended records alone it is the log thread. */
+static void hand_on(struct ang_emb *emb) {
+    const struct ang_emb_job *job = emb->head;
+
+    while (job != NULL && job->cond == NULL)
+        job = job->next;
+    if (job != NULL)
+        ANG_PT(pthread_cond_signal(job->cond));
+    else if (emb->head != NULL)
+        ang_emb_tell(emb);
+}
+
 void ang_emb_lead(struct ang_emb *emb) {
     struct ang_emb_job *jobs = take(emb);
     int64_t sync_at = emb->sync_at, retain_at = emb->retain_at;
@@ -299,11 +312,8 @@ void ang_emb_lead(struct ang_emb *emb) {
     emb->leading = false;
     finish(emb, jobs);
     plan(emb, emb->group);
-    /* hand the lead on */
-    if (emb->head != NULL && emb->head->kind != ANG_EMB_APPEND)
-        ANG_PT(pthread_cond_signal(emb->head->cond));
-    if ((emb->head != NULL && emb->head->kind == ANG_EMB_APPEND) || emb->done_head != NULL || emb->sync_at < sync_at ||
-        emb->retain_at < retain_at)
+    hand_on(emb);
+    if (emb->done_head != NULL || emb->sync_at < sync_at || emb->retain_at < retain_at)
         ang_emb_tell(emb);
 }
 

@@ -12,7 +12,7 @@ from google.protobuf import message_factory
 
 from lib import checker, logic as logic_module
 from lib.api import pack, pb, pool
-from lib.client import OPTIONS, book, new_root
+from lib.client import OPEN, OPTIONS, Status, book, new_root
 from lib.procs import SCALE, eventually
 
 
@@ -111,6 +111,15 @@ def put(broker, topic, key, value, partition, headers=()):
     assert producer.flush(20) == 0 and not failed, failed
 
 
+def next_of(client, root, domain="order"):
+    """The root's next sequence; None while nobody serves it."""
+    try:
+        return client.event_book(domain, root, timeout=5).next_sequence
+    except Status as e:
+        assert e.name() in OPEN, e
+        return None
+
+
 def everything_before_is_done(broker, system, client, domain="order"):
     """Returns when each partition has processed what its inputs held when this was called: first commands, then what was forwarded."""
     for name in ("commands", "reactions"):
@@ -118,7 +127,7 @@ def everything_before_is_done(broker, system, client, domain="order"):
         for partition, root in enumerate(roots):
             put(broker, system.topic(f"{domain}.{name}"), text(root), book(domain, root).SerializeToString(), partition)
         for root in roots:
-            eventually(lambda: client.event_book(domain, root).next_sequence == 1, 30, what=f"the marker in {name}")
+            eventually(lambda: next_of(client, root, domain) == 1, 30, what=f"the marker in {name}")
 
 
 def events_of(broker, system, root, domain="order"):

@@ -53,7 +53,7 @@ static uint32_t echo_once(bool wait, int64_t timeout_ms) {
 }
 
 static void addresses(void **state) {
-    static const char *const rows[] = {"127.0.0.1:0", "localhost:0", "unix:/tmp/ang-rpc-life.sock"};
+    static const char *const rows[] = {"127.0.0.1:0", "localhost:0", "unix:ang-rpc-life.sock"};
     for (size_t i = 0; i < ANG_COUNT(rows); i++) {
         open_at(rows[i]);
         const char *address = ang_rpc_server_address(k.s);
@@ -64,7 +64,7 @@ static void addresses(void **state) {
         assert_int_equal(echo_once(false, KIT_WAIT_MS), ANG_OK);
         kit_close(&k);
     }
-    assert_int_equal(access("/tmp/ang-rpc-life.sock", F_OK), -1);
+    assert_int_equal(access("ang-rpc-life.sock", F_OK), -1);
 }
 
 static struct ang_err *second_server(const char *address) {
@@ -80,7 +80,7 @@ static struct ang_err *second_server(const char *address) {
 }
 
 static void an_address_in_use_is_refused(void **state) {
-    static const char *const rows[] = {"127.0.0.1:0", "unix:/tmp/ang-rpc-life2.sock"};
+    static const char *const rows[] = {"127.0.0.1:0", "unix:ang-rpc-life2.sock"};
     for (size_t i = 0; i < ANG_COUNT(rows); i++) {
         open_at(rows[i]);
         struct ang_err *er = second_server(ang_rpc_server_address(k.s));
@@ -127,27 +127,27 @@ static void bad_addresses(void **state) {
 }
 
 static void a_stale_socket_file_is_replaced(void **state) {
-    struct sockaddr_un sa = {.sun_family = AF_UNIX, .sun_path = "/tmp/ang-rpc-life3.sock"};
+    struct sockaddr_un sa = {.sun_family = AF_UNIX, .sun_path = "ang-rpc-life3.sock"};
     unlink(sa.sun_path);
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     assert_return_code(bind(fd, (const struct sockaddr *)&sa, sizeof(sa)), 0);
     close(fd); /* the file stays, nobody listens */
-    open_at("unix:/tmp/ang-rpc-life3.sock");
+    open_at("unix:ang-rpc-life3.sock");
     assert_int_equal(echo_once(false, KIT_WAIT_MS), ANG_OK);
     kit_close(&k);
 }
 
 static void a_file_is_not_replaced(void **state) {
     struct stat sb;
-    FILE *f = fopen("/tmp/ang-rpc-life4.sock", "w");
+    FILE *f = fopen("ang-rpc-life4.sock", "w");
     fclose(f);
     open_at("127.0.0.1:0");
-    struct ang_err *er = second_server("unix:/tmp/ang-rpc-life4.sock");
+    struct ang_err *er = second_server("unix:ang-rpc-life4.sock");
     assert_non_null(er);
     ang_err_free(&er);
-    assert_return_code(stat("/tmp/ang-rpc-life4.sock", &sb), 0);
+    assert_return_code(stat("ang-rpc-life4.sock", &sb), 0);
     assert_true(S_ISREG(sb.st_mode));
-    unlink("/tmp/ang-rpc-life4.sock");
+    unlink("ang-rpc-life4.sock");
     kit_close(&k);
 }
 
@@ -322,5 +322,11 @@ int main(void) {
         cmocka_unit_test(closing_a_channel_finishes_its_calls_before_it_returns),
         cmocka_unit_test(a_connection_at_rest_costs_nothing),
     };
-    return (cmocka_run_group_tests(tests, NULL, NULL));
+    char dir[] = "/tmp/ang-life-XXXXXX"; /* socket files are named relative to it */
+    AN(mkdtemp(dir));
+    AZ(chdir(dir));
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    AZ(chdir("/"));
+    AZ(rmdir(dir)); /* nothing was left behind */
+    return (failed);
 }
