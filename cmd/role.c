@@ -252,7 +252,8 @@ static void stop(struct app *a) {
     ang_gateway_stop(a->gateway, GATEWAY_GRACE_MS);
     a->gateway = NULL;
     ang_worker_stop(a->worker);
-    close_server(a, 0); /* last: answers of the worker's end go over it */
+    close_server(a, 0); /* after it: answers of the worker's end go over it */
+    ang_worker_free(a->worker);
     ang_http_close(a->http);
     ang_topology_free(a->topology);
     ang_log_close(a->log);

@@ -375,7 +375,8 @@ void worker_shard_changed(struct ang_worker *w); /* queries that wait look again
 struct queries; /* the query thread */
 struct queries *queries_new(struct ang_worker *w);
 void queries_look(struct queries *qs); /* any thread */
-void queries_stop(struct queries *qs); /* ends what is open; joins, frees */
+void queries_stop(struct queries *qs); /* ends what is open and what will come; joins */
+void queries_free(struct queries *qs); /* accepts NULL */
 struct queries *worker_queries(struct ang_worker *w);
 
 #endif

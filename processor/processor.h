@@ -33,8 +33,10 @@ struct ang_worker_conf {
 };
 /* Opens the store and starts the threads.  Does not wait for partitions. */
 struct ang_err *ang_worker_start(const struct ang_worker_conf *conf, struct ang_worker **ret_w) ANG_MUST_USE;
-/* Finishes what is under way (up to 10 s), leaves the groups, closes the store.  Not from a lane's thread. */
-void ang_worker_stop(struct ang_worker *w); /* accepts NULL */
+/* Finishes what is under way (up to 10 s) and leaves the groups.  Gateways may still be attached and queries may still come: they are
+ * told that it is over.  Not from a lane's thread.  Accepts NULL. */
+void ang_worker_stop(struct ang_worker *w);
+void ang_worker_free(struct ang_worker *w); /* stopped, and nobody is attached any more; closes the store; accepts NULL */
 
 /* ---- answers ---- */
 

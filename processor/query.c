@@ -574,7 +574,13 @@ void queries_stop(struct queries *qs) {
     ang_op_init(&s.op, stop_run);
     ang_opq_push(&qs->q, &s.op);
     ANG_PT(pthread_join(qs->thread, NULL));
-    ang_opq_close(&qs->q);
+    ang_opq_close(&qs->q); /* what still comes is told at once that it is over */
+}
+
+void queries_free(struct queries *qs) {
+    if (qs == NULL)
+        return;
+    ANG_CHECK(qs, QUERIES_MAGIC);
     ang_opq_fini(&qs->q);
     qs->magic = 0;
     free(qs);

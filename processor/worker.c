@@ -219,7 +219,7 @@ struct ang_err *ang_worker_start(const struct ang_worker_conf *conf, struct ang_
         er = open_store(w);
     if (er != NULL) {
         w->n_lanes = 0;
-        ang_worker_stop(w);
+        ang_worker_free(w);
         return (er);
     }
     w->queries = queries_new(w);
@@ -233,7 +233,6 @@ struct ang_err *ang_worker_start(const struct ang_worker_conf *conf, struct ang_
 
 void ang_worker_stop(struct ang_worker *w) {
     size_t i;
-    int32_t p;
 
     if (w == NULL)
         return;
@@ -241,6 +240,16 @@ void ang_worker_stop(struct ang_worker *w) {
     for (i = 0; i < w->n_lanes; i++)
         lane_stop(w->lanes[i]);
     queries_stop(w->queries);
+}
+
+void ang_worker_free(struct ang_worker *w) {
+    size_t i;
+    int32_t p;
+
+    if (w == NULL)
+        return;
+    ANG_CHECK(w, ANG_WORKER_MAGIC);
+    queries_free(w->queries);
     ang_store_close(w->store);
     for (i = 0; i < ang_topology_domains(w->conf.topology); i++) {
         for (p = 0; p < ang_topology_domain_at(w->conf.topology, i)->partitions; p++)

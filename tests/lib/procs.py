@@ -5,6 +5,7 @@ Only the standard library: the quick start and the benchmarks use this too.
 
 import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -43,12 +44,20 @@ def eventually(check, timeout=20, every=0.02, what=None):
 
 
 def free_ports(count):
-    """Ports of 127.0.0.1 that nobody listens on, all different."""
-    with contextlib.ExitStack() as stack:
-        socks = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for s in socks:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in socks]
+    """Ports of 127.0.0.1 that nobody listens on, all different; below those that the kernel gives to outgoing connections, one
+    of which could take a port between the look and the use."""
+    found = []
+    while len(found) < count:
+        port = random.randrange(12000, 30000)
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in found:
+            found.append(port)
+    return found
 
 
 class Process:
