@@ -49,10 +49,22 @@ static void take(struct lane *l, struct part *const *parts, size_t n, bool reset
     report_ready(l);
 }
 
+/* The batch under way, if there is one, is in the store. */
+static void await_commit(struct lane *l) {
+    if (l->committing == NULL)
+        return;
+    ANG_PT(pthread_mutex_lock(&l->lock));
+    while (!l->commit_over)
+        ANG_PT(pthread_cond_wait(&l->cond, &l->lock));
+    ANG_PT(pthread_mutex_unlock(&l->lock));
+}
+
 void lane_store_failed(struct part *p, struct ang_err *er) {
     ANG_LOG(ANG_LOG_ERROR, "STORE-FAILED", "the state store could not be read; the partition is rebuilt from the log", "domain",
             p->lane->domain->name, "partition", ANG_F("%d", p->no), "error", er->msg);
     ang_err_free(&er);
+    /* Applied to a store that was reset meanwhile, it would leave a position there without what lies before it. */
+    await_commit(p->lane);
     take(p->lane, &p, 1, true);
 }
 
@@ -130,15 +142,6 @@ static void assigned(void *arg, const int32_t *partitions, size_t n) {
     }
     take(l, parts, n, false);
     free(parts);
-}
-
-static void await_commit(struct lane *l) {
-    if (l->committing == NULL)
-        return;
-    ANG_PT(pthread_mutex_lock(&l->lock));
-    while (!l->commit_over)
-        ANG_PT(pthread_cond_wait(&l->cond, &l->lock));
-    ANG_PT(pthread_mutex_unlock(&l->lock));
 }
 
 static void revoked(void *arg, const int32_t *partitions, size_t n, bool lost) {
@@ -397,6 +400,7 @@ struct lane *lane_new(struct ang_worker *w, const struct ang_domain *d, int inde
     l->set = wc->settings;
     l->log = wc->log;
     l->index = index;
+    l->idle_max = worker_cache_share(w);
     l->instance = ang_sprintf("%s%s-%s-%d", l->set->topology.prefix, d->name, worker_id(w), index);
     for (k = 0; k < 2; k++)
         l->txn_id[k] = ang_sprintf("%s-%d", l->instance, k);

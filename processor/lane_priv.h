@@ -231,7 +231,7 @@ struct lane {
     int calls;         /* under way */
     TAILQ_HEAD(, root) ready;
     TAILQ_HEAD(, root) idle; /* roots without works, least recently used first */
-    size_t idle_bytes;
+    size_t idle_bytes, idle_max; /* kept as a cache of histories, and at most */
     size_t open_bytes; /* of records held */
     struct ang_table ids;
     STAILQ_HEAD(, effect) spare_effects; /* used again: they are large for malloc */
@@ -362,6 +362,7 @@ struct ang_err *restore(struct lane *l, const struct take *takes, size_t n, cons
 /* ---- worker.c ---- */
 struct ang_store *worker_store(struct ang_worker *w);
 const struct ang_worker_conf *worker_conf(const struct ang_worker *w);
+size_t worker_cache_share(const struct ang_worker *w); /* bytes a lane may keep of histories */
 const char *worker_cluster(const struct ang_worker *w);
 int64_t worker_started_ms(const struct ang_worker *w);
 const char *worker_id(const struct ang_worker *w);

@@ -1,8 +1,6 @@
 /* Parts and roots: what the lane holds in memory of a partition that is ours. */
 #include "processor/lane_priv.h"
 
-/* Roots without works are kept as long as all of them together stay under this. */
-#define IDLE_BYTES_MAX (12 << 20)
 /* A history larger than this is not kept once its root is idle. */
 #define IDLE_ROOT_MAX (256 << 10)
 /* Distance between the oldest open record of an input and the newest one read: the done set always fits. */
@@ -97,7 +95,7 @@ struct root *part_root(struct part *p, const struct ang_root *id) {
 void lane_evict(struct lane *l) {
     struct root *r;
 
-    while (l->idle_bytes > IDLE_BYTES_MAX && (r = TAILQ_FIRST(&l->idle)) != NULL)
+    while (l->idle_bytes > l->idle_max && (r = TAILQ_FIRST(&l->idle)) != NULL)
         root_free(r);
 }
 

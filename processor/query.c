@@ -279,7 +279,7 @@ static bool note_root(void *arg, const struct ang_root *root) {
     struct query *q = arg;
     struct ang_root copy = *root;
 
-    copy.edition = ang_slice_of((const uint8_t *)NULL + q->names.n, root->edition.n); /* an offset until all are there */
+    copy.edition = ang_slice_of((const void *)(uintptr_t)q->names.n, root->edition.n); /* an offset until all are there */
     ang_buf_add_slice(&q->names, root->edition);
     ang_buf_add(&q->roots, &copy, sizeof copy);
     return (true);
@@ -289,7 +289,7 @@ static struct ang_root noted_root(const struct query *q) {
     struct ang_root r;
 
     memcpy(&r, q->roots.p + q->root_at * sizeof r, sizeof r);
-    r.edition.p = r.edition.n == 0 ? NULL : q->names.p + ((uintptr_t)r.edition.p);
+    r.edition.p = r.edition.n == 0 ? NULL : q->names.p + (uintptr_t)r.edition.p;
     return (r);
 }
 

@@ -29,7 +29,15 @@ struct ang_worker {
     struct sink *sinks;
     bool *ready; /* per lane */
     bool was_ready, fatal;
+    pthread_mutex_t telling; /* held while `ready` is told, so that what is told last is what is true */
 };
+
+/* state.memory is shared: one part in three for histories in memory, the rest for RocksDB. */
+#define CACHE_PART 3
+
+size_t worker_cache_share(const struct ang_worker *w) {
+    return ((size_t)w->conf.settings->state.memory / CACHE_PART / w->n_lanes);
+}
 
 struct ang_store *worker_store(struct ang_worker *w) {
     return (w->store);
@@ -74,6 +82,7 @@ void worker_lane_ready(struct ang_worker *w, struct lane *l, bool ready) {
     bool all = true, changed;
     size_t i;
 
+    ANG_PT(pthread_mutex_lock(&w->telling));
     ANG_PT(pthread_mutex_lock(&w->lock));
     for (i = 0; i < w->n_lanes; i++) {
         if (w->lanes[i] == l)
@@ -85,6 +94,7 @@ void worker_lane_ready(struct ang_worker *w, struct lane *l, bool ready) {
     ANG_PT(pthread_mutex_unlock(&w->lock));
     if (changed)
         w->conf.ready(w->conf.arg, all);
+    ANG_PT(pthread_mutex_unlock(&w->telling));
 }
 
 void worker_fatal(struct ang_worker *w, struct ang_err *er) {
@@ -181,7 +191,7 @@ static struct ang_err *open_store(struct ang_worker *w) {
     struct ang_err *er = make_folder(folder);
 
     if (er == NULL)
-        er = ang_store_open(path, set->state.memory, &w->store);
+        er = ang_store_open(path, set->state.memory - set->state.memory / CACHE_PART, &w->store);
     free(folder);
     free(path);
     return (er);
@@ -213,6 +223,7 @@ struct ang_err *ang_worker_start(const struct ang_worker_conf *conf, struct ang_
     w->lanes = ang_calloc(w->n_lanes, sizeof(struct lane *));
     w->ready = ang_calloc(w->n_lanes, sizeof(bool));
     ANG_PT(pthread_mutex_init(&w->lock, NULL));
+    ANG_PT(pthread_mutex_init(&w->telling, NULL));
     make_shards(w);
     er = ang_log_identity(conf->log, 10000, &w->cluster);
     if (er == NULL)
@@ -261,6 +272,7 @@ void ang_worker_free(struct ang_worker *w) {
         sink_remove(w, w->sinks->gateway, NULL);
     free(w->lanes);
     free(w->ready);
+    ANG_PT(pthread_mutex_destroy(&w->telling));
     ANG_PT(pthread_mutex_destroy(&w->lock));
     w->magic = 0;
     free(w);
