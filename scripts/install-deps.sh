@@ -1,9 +1,8 @@
 #!/bin/bash
 # Installs the Debian packages that are lacking, quietly; prints one line when it installs something, else nothing.
 #
-#     scripts/install-deps.sh build            what compiles angzarr and runs the example (./quickstart)
-#     scripts/install-deps.sh build kafka      and a Kafka broker (./quickstart --kafka)
-#     scripts/install-deps.sh build kafka test and what the tests call (./check)
+#     scripts/install-deps.sh build         what compiles angzarr and its tests and runs the example (./quickstart)
+#     scripts/install-deps.sh build kafka   and a Kafka broker and kcat (./quickstart --kafka, ./check)
 #
 # Debian 12 or 13, as root or with sudo.  None of these packages starts a service.
 set -euo pipefail
@@ -12,8 +11,7 @@ build=(gcc libc6-dev cmake ninja-build pkg-config ca-certificates
     librdkafka-dev librocksdb-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libprotobuf-dev
     libyajl-dev libyaml-dev libmicrohttpd-dev libssl-dev libcmocka-dev zlib1g-dev
     python3 python3-venv)
-kafka=(maven)
-test=(kcat)
+kafka=(maven kcat)
 
 release=$(. /etc/os-release 2>/dev/null && echo "${ID:-}-${VERSION_ID:-}")
 case $release in
@@ -27,9 +25,8 @@ for set in "$@"; do
     case $set in
     build) want+=("${build[@]}") ;;
     kafka) want+=("${kafka[@]}") ;;
-    test) want+=("${test[@]}") ;;
     *)
-        echo "install-deps.sh: unknown set \"$set\": expected build, kafka or test" >&2
+        echo "install-deps.sh: unknown set \"$set\": expected build or kafka" >&2
         exit 2
         ;;
     esac
@@ -56,7 +53,7 @@ if ((EUID != 0)); then
     as_root=(sudo)
 fi
 
-echo "installing ${#lacking[@]} packages with apt: ${lacking[*]}"
+echo "Installing with apt: ${lacking[*]}"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" </dev/null >>"$log" 2>&1; }

@@ -168,7 +168,8 @@ static void write_out(struct ang_emb_group *g, bool unsynced) {
         if (g->commits)
             ANG_KILL_POINT("after-offsets"); /* written, not synced: survives the process, perhaps not the machine */
     }
-    if (!g->sync || (!g->wrote && !unsynced))
+    /* A file that a write has failed in takes no sync either: opening the database anew makes the rest of it durable. */
+    if (!g->sync || (!g->wrote && (!unsynced || emb->full)))
         return;
     g->syncing = true;
     rocksdb_flush_wal(emb->db, 1, &msg);

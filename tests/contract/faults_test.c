@@ -12,6 +12,7 @@
 
 static atomic_int write_errno; /* what writes fail with; 0 = they do not */
 static atomic_long write_room; /* bytes that still fit before they fail */
+static atomic_int write_slow;  /* ms that a write takes to fail */
 static atomic_int sync_errno;
 static atomic_bool only_new; /* write_errno holds for files in which nothing stands yet */
 
@@ -33,6 +34,7 @@ ssize_t write(int fd, const void *p, size_t n) {
         long room = atomic_load(&write_room);
 
         if (room <= 0) {
+            usleep(1000 * (unsigned)atomic_load(&write_slow));
             errno = atomic_load(&write_errno);
             return (-1);
         }
@@ -58,6 +60,7 @@ int fdatasync(int fd) {
 static int setup(void **state) {
     atomic_store(&write_errno, 0);
     atomic_store(&sync_errno, 0);
+    atomic_store(&write_slow, 0);
     atomic_store(&only_new, false);
     return (ct_setup(state));
 }
@@ -257,6 +260,43 @@ static void appends_without_room_can_be_tried_again(void **state) {
     ct_ok(commit(&l, "1", "one", 1));
 }
 
+static void append_wait(struct ct *c, const struct ang_topic *tp) {
+    struct ang_out rec = ct_out(tp, 0, "k", "v");
+    int calls = atomic_load(&append_calls);
+
+    ct_ok(ang_log_append(c->log, &rec, 5000, append_done, NULL));
+    while (atomic_load(&append_calls) == calls)
+        usleep(100);
+}
+
+/* The sync in the background comes due while a write is failing, in a file that was never synced. */
+static void a_sync_that_finds_the_disk_full_waits_until_it_is_not(void **state) {
+    struct ct *c = *state;
+    struct lane l = lane(c);
+
+    for (int round = 0; round < 3; round++) { /* a stalled machine may let the sync come first */
+        int64_t until = ang_now_ms() + CT_WAIT_MS;
+
+        ct_reopen(c);
+        l.in = ct_topic(c, "in", 1, false);
+        append_wait(c, l.in);
+        ct_ok(append_er);
+        no_room(0);
+        atomic_store(&write_slow, 100);
+        append_wait(c, l.in);
+        assert_int_equal(ct_fails(append_er, LOG_NO_SPACE), ANG_RETRY);
+        usleep(50000);
+        atomic_store(&write_errno, 0);
+        for (append_wait(c, l.in); append_er != NULL; append_wait(c, l.in)) {
+            assert_int_equal(ct_fails(append_er, LOG_NO_SPACE), ANG_RETRY);
+            assert_true(ang_now_ms() < until);
+            usleep(50000);
+        }
+    }
+    l = lane(c);
+    ct_ok(commit(&l, "1", "one", 1));
+}
+
 static void a_failed_sync_leaves_the_outcome_open_and_stops_the_log(void **state) {
     static const char *const one[] = {"one"};
     struct ct *c = *state;
@@ -302,6 +342,7 @@ int main(void) {
         T(no_room_for_the_first_write_of_a_file),
         T(no_room_for_the_first_write_and_a_restart),
         T(appends_without_room_can_be_tried_again),
+        T(a_sync_that_finds_the_disk_full_waits_until_it_is_not),
         T(a_failed_sync_leaves_the_outcome_open_and_stops_the_log),
     };
     struct ang_err *er = ang_log_setup("error,human");

@@ -23,9 +23,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "embedded_only: about the embedded log")
     if not os.access(angzarr.binary(), os.X_OK):
         pytest.exit(f"no program at {angzarr.binary()}: build it, or name it in ANGZARR_BINARY", 2)
-    scale = procs.SCALE
-    if scale > 1:
-        config.inicfg["timeout"] = str(120 * scale)
+    if config.option.timeout is None:
+        config.option.timeout = float(config.getini("timeout") or 0) * procs.SCALE
 
 
 def logs(config):
@@ -43,6 +42,10 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        own = item.get_closest_marker("timeout")
+        if own:
+            item.add_marker(pytest.mark.timeout(own.args[0] * procs.SCALE), append=False)
     # A test that is about one log and finds it not chosen is not a skipped test: it is in the other run.
     chosen = logs(config)
     keep, drop = [], []

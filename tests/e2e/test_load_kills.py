@@ -1,4 +1,4 @@
-"""Load and SIGKILLs: what was answered is in the log once, nothing twice, no gap.
+"""Load, with SIGKILLs and with partitions that move: what was answered is in the log once, nothing twice, no gap.
 
     ANGZARR_LOAD_COMMANDS   answered at least (default 3000; the long form is 50000)
     ANGZARR_LOAD_KILLS      kills, each recovered from (default 4; the long form is 20)
@@ -6,6 +6,7 @@
 
 import os
 import random
+import signal
 import sys
 import time
 
@@ -74,13 +75,13 @@ def run_with_kills(system, load, victims):
     procs.eventually(lambda: load.ok() >= COMMANDS, 1200, every=0.2, what=f"{COMMANDS} commands answered")
 
 
-def judge(system, load):
+def judge(system, load, at_least=COMMANDS):
     again = load.again()
     sent = load.finish()
     records = checker.prove(system, system.client(), "order", sent)
     outcomes = {o: sum(s.outcome == o for s in sent) for o in ("ok", "refused", "open")}
     print(f"{outcomes}, {again} sent again, {len(records)} records")
-    assert outcomes["ok"] >= COMMANDS
+    assert outcomes["ok"] >= at_least
 
 
 @pytest.mark.timeout(3600)
@@ -98,3 +99,36 @@ def test_worker_and_gateway_killed_under_load(make_system, fast_logic, run_load)
     load = run_load(system)
     run_with_kills(system, load, [system.worker, system.gateway, system.worker])
     judge(system, load)
+
+
+def logged(worker, id):
+    return sum(line.get("id") == id for line in worker.log_lines())
+
+
+def stand_still_until_lost(worker, other):
+    """Stops the worker for longer than its session; the other takes what it had."""
+    taken = logged(other, "ASSIGNED")
+    worker.signal(signal.SIGSTOP)
+    try:
+        procs.eventually(lambda: logged(other, "ASSIGNED") > taken, 60, what="the partitions to be taken over")
+    finally:
+        worker.signal(signal.SIGCONT)
+    procs.eventually(lambda: logged(worker, "LOST") > 0, 60, what="the worker to see that it lost its partitions")
+
+
+@pytest.mark.kafka_only
+@pytest.mark.timeout(3600)
+def test_partitions_move_between_workers_under_load(make_system, fast_logic, run_load):
+    system = make_system({"order": fast_logic.address}, partitions=6, two=True, workers=2).up()
+    load = run_load(system)
+    load.wait_ok(200, 120)
+    for role in (*system.workers, system.gateway):  # each leaves in the middle of it, and comes back
+        assert role.terminate() == 0, role.log()[-4000:]
+        role.launch()
+        load.wait_ok(200, 120)
+        role.ready()
+    stand_still_until_lost(*system.workers)
+    load.wait_ok(200, 120)
+    judge(system, load, at_least=1000)
+    for role in system.roles:
+        assert role.terminate() == 0, role.log()[-4000:]

@@ -74,6 +74,7 @@ GROUPS = [
     Group("asan-contract-embedded", "asan", label="contract-embedded"),
     Group("asan-mock", "asan", label="mock"),
     Group("asan-e2e-embedded", "asan", pytest=(E2E, "--log=embedded"), env=SHORT_LOAD, minutes=20),
+    Group("asan-load-kafka", "asan", pytest=(LOAD, "--log=kafka"), env=SHORT_LOAD, minutes=15),
     Group("tsan-unit", "tsan", label="unit"),
     Group("tsan-contract-embedded", "tsan", label="contract-embedded"),
     Group("tsan-contract-kafka", "tsan", label="contract-kafka", broker=True),

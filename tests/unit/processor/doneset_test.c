@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/rounds.h"
+
 #define SPAN 6000
 
 static uint64_t seed = 0x9e3779b97f4a7c15;
@@ -90,7 +92,7 @@ static void test_a_lane_at_work(void **state) {
     ang_doneset_init(&ds, 0);
     for (int i = 0; i < OPEN; i++)
         open[i] = next++;
-    for (int i = 0; i < 20 * OPEN; i++) {
+    for (int i = 0; i < ROUNDS(20, 4) * OPEN; i++) {
         uint32_t at = random_below(OPEN);
         assert_false(ang_doneset_contains(&ds, open[at]));
         ang_doneset_mark(&ds, open[at]);

@@ -1,8 +1,9 @@
 /* Damage is reported as damage: never as "not found", never as a wrong answer; and only its own part suffers. */
 #include "scratch.h"
+#include "tests/unit/rounds.h"
 
 #define ROOTS 400
-#define TRIES 80
+#define TRIES ROUNDS(80, 16)
 
 static void fill(struct ang_store *st, struct ang_store_part *part) {
     struct ang_store_batch *b = ang_store_batch_new(st);

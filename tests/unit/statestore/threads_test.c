@@ -2,9 +2,10 @@
 #include <pthread.h>
 
 #include "scratch.h"
+#include "tests/unit/rounds.h"
 
 #define ROOTS  50
-#define WRITES 900
+#define WRITES ROUNDS(900, 450)
 
 struct writer {
     struct ang_store *st;
