@@ -253,6 +253,12 @@ struct ang_err *ang_log_writer_commit(struct ang_log_writer *w, const struct ang
     return (w->log->ops->writer_commit(w, batch));
 }
 
+struct ang_err *ang_log_writer_settle(struct ang_log_writer *w, struct ang_log_token *token,
+                                      const struct ang_topic *topic) {
+    ANG_CHECK(w, ANG_LOG_WRITER_MAGIC);
+    return (w->log->ops->writer_settle == NULL ? NULL : w->log->ops->writer_settle(w, token, topic));
+}
+
 bool ang_log_writer_doubtful(const struct ang_log_writer *w) {
     ANG_CHECK(w, ANG_LOG_WRITER_MAGIC);
     return (w->log->ops->writer_doubtful(w));

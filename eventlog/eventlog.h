@@ -202,6 +202,12 @@ void ang_log_writer_close(struct ang_log_writer *w); /* accepts NULL */
  * RETIRE: nothing is visible, close the writer.  UNKNOWN: close the writer, open one with the same id (which settles it),
  * then read the log.  One writer at a time per lane may be in commit (lane.md, L14).  @thread the committer */
 struct ang_err *ang_log_writer_commit(struct ang_log_writer *w, const struct ang_batch *batch) ANG_MUST_USE;
+/* One transaction over no more than a position that is not committed: it ends whatever the log still holds pending of earlier
+ * transactions of this id.  Kafka's group coordinator can lose the end of a transaction when its broker is killed between the end and
+ * its markers (seen with 4.3.1): the positions then stay unstable for ever, though the transaction is over.  topic, partition 0: any
+ * topic that is there.  For a writer that was just opened.  Embedded: nothing to do. */
+struct ang_err *ang_log_writer_settle(struct ang_log_writer *w, struct ang_log_token *token,
+                                      const struct ang_topic *topic) ANG_MUST_USE;
 /* Something went wrong underneath that makes this writer doubtful though its last commit succeeded: replace it before the
  * next begin. */
 bool ang_log_writer_doubtful(const struct ang_log_writer *w);

@@ -25,6 +25,7 @@ struct ang_log_ops {
     struct ang_err *(*writer_open)(struct ang_log *, const char *, int, struct ang_log_writer **);
     void (*writer_close)(struct ang_log_writer *);
     struct ang_err *(*writer_commit)(struct ang_log_writer *, const struct ang_batch *);
+    struct ang_err *(*writer_settle)(struct ang_log_writer *, struct ang_log_token *, const struct ang_topic *); /* NULL: no need */
     bool (*writer_doubtful)(const struct ang_log_writer *);
     struct ang_err *(*fence)(struct ang_log *, const char *, int);
 };

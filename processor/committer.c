@@ -1,9 +1,11 @@
 /* The committer: the thread on which a lane's transactions run, since they block.  It owns the two writers, used in turn, so
  * that the markers of one transaction are written while the next begins (kafka.md B.2).  A batch begins only when the
  * outcome of the one before is known. */
+#include <stdlib.h>
+
 #include "processor/lane_priv.h"
 
-#define OPEN_TIMEOUT_MS 30000
+#define OPEN_TIMEOUT_MS 10000
 
 struct committer {
     unsigned magic;
@@ -53,8 +55,6 @@ static void commit(struct committer *c, struct batch *b) {
     struct ang_err *er = NULL;
 
     b->er = writer(c, k);
-    if (b->er == NULL && b->barrier != NULL)
-        b->er = writer(c, 1 - k); /* both are warm before anything is served */
     if (b->er == NULL)
         b->er = ang_log_writer_commit(c->writer[k], &lb);
     if (b->er == NULL) {
@@ -138,25 +138,70 @@ void committer_push(struct committer *c, struct batch *b) {
     ang_opq_push(&c->q, &b->op);
 }
 
-struct stop_op {
+/* ---- asked for by a takeover ---- */
+struct renew {
     struct ang_op op;
     struct committer *c;
+    struct ang_log_token *token;
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool done; /* lock */
+    struct ang_err *er;
 };
 
-static void stop_run(struct ang_op *op, bool shutdown) {
-    (void)shutdown;
-    ANG_CONTAINER(op, struct stop_op, op)->c->stop = true;
+static struct ang_err *renew(struct committer *c, unsigned k, struct ang_log_token *token) {
+    struct ang_err *er = reopen(c, k);
+
+    if (er == NULL)
+        er = ang_log_writer_settle(c->writer[k], token, ang_topology_owners_topic(worker_conf(c->lane->worker)->topology));
+    return (er);
+}
+
+static void renew_run(struct ang_op *op, bool shutdown) {
+    struct renew *r = ANG_CONTAINER(op, struct renew, op);
+    unsigned k;
+
+    if (shutdown || r->c->stop)
+        r->er = ang_err_new(ANG_E_SHUTDOWN, "the lane stops");
+    for (k = 0; r->er == NULL && k < 2; k++)
+        r->er = renew(r->c, k, r->token);
+    ANG_PT(pthread_mutex_lock(&r->lock));
+    r->done = true;
+    ANG_PT(pthread_cond_signal(&r->cond));
+    ANG_PT(pthread_mutex_unlock(&r->lock));
+}
+
+struct ang_err *committer_renew(struct committer *c, struct ang_log_token *token) {
+    struct renew r = {.c = c,
+                      .token = token,
+                      .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+
+    ang_op_init(&r.op, renew_run);
+    ang_opq_push(&c->q, &r.op);
+    ANG_PT(pthread_mutex_lock(&r.lock));
+    while (!r.done)
+        ANG_PT(pthread_cond_wait(&r.cond, &r.lock));
+    ANG_PT(pthread_mutex_unlock(&r.lock));
+    return (r.er);
+}
+
+static void nothing_run(struct ang_op *op, bool shutdown) {
+    (void)op, (void)shutdown;
 }
 
 void committer_stop(struct committer *c) {
-    struct stop_op so = {.c = c};
+    struct ang_op wake;
 
-    if (c == NULL)
-        return;
     ANG_CHECK(c, COMMITTER_MAGIC);
-    ang_op_init(&so.op, stop_run);
-    ang_opq_push(&c->q, &so.op);
+    c->stop = true; /* also ends a wait for a broker that is away */
+    ang_op_init(&wake, nothing_run);
+    ang_opq_push(&c->q, &wake);
     ANG_PT(pthread_join(c->thread, NULL));
+    ang_opq_close(&c->q);
+}
+
+void committer_free(struct committer *c) {
+    ANG_CHECK(c, COMMITTER_MAGIC);
     ang_opq_fini(&c->q);
     ang_log_writer_close(c->writer[0]);
     ang_log_writer_close(c->writer[1]);

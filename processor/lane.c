@@ -152,6 +152,8 @@ static void revoked(void *arg, const int32_t *partitions, size_t n, bool lost) {
     ANG_LOG(ANG_LOG_INFO, lost ? "LOST" : "REVOKED", "partitions go elsewhere", "domain", l->domain->name, "partitions",
             ANG_F("%zu", n));
     await_commit(l);
+    if (lost)
+        l->renew = true;
     for (i = 0; i < n; i++) {
         struct part *p = &l->parts[partitions[i]];
 
@@ -455,6 +457,7 @@ static void start_here(void *arg) {
 
 void lane_start(struct lane *l) {
     l->stopped = true; /* until open_all */
+    l->renew = true;   /* an earlier process of our name may have been killed in a transaction */
     l->committer = committer_new(l);
     l->takeover = takeover_new(l);
     ang_loop_start(l->loop);
@@ -526,6 +529,7 @@ void lane_stop(struct lane *l) {
     ang_loop_call(l->loop, leave_here, l);
     committer_stop(l->committer);
     takeover_stop(l->takeover);
+    committer_free(l->committer);
     ang_loop_call(l->loop, close_here, l);
     ang_loop_stop(l->loop);
     for (i = 0; i < l->domain->partitions; i++)

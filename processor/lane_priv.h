@@ -247,6 +247,7 @@ struct lane {
     struct ang_timer poll_timer, tick;
     bool draining, stopped, assigned_once;
     _Atomic int32_t generation; /* of the last token: for owners */
+    _Atomic bool renew;         /* something may be open under our transactional ids */
     struct ang_buf scratch, scratch2;
     uint64_t forwarded, dead_lettered, skipped, bad_headers;
     /* lock: the committer tells a revoke that waits */
@@ -347,7 +348,11 @@ void batch_free(struct batch *b);
 /* ---- committer.c ---- */
 struct committer *committer_new(struct lane *l);
 void committer_push(struct committer *c, struct batch *b); /* it comes back by lane_batch_settled */
-void committer_stop(struct committer *c);                  /* joins, frees */
+/* Both writers are opened anew and settled, which ends whatever is still open or pending under their ids.  Borrows token.  Blocks; the
+ * takeover's thread. */
+struct ang_err *committer_renew(struct committer *c, struct ang_log_token *token) ANG_MUST_USE;
+void committer_stop(struct committer *c); /* joins; what was not begun, and what still comes, gets ANG_E_SHUTDOWN */
+void committer_free(struct committer *c);
 
 /* ---- takeover.c ---- */
 struct takeover *takeover_new(struct lane *l);

@@ -1,4 +1,4 @@
-/* Takeover of partitions, in the order of lane.md: stable positions of all inputs, a barrier record of our own, the log read
+/* Takeover of partitions, in the order of lane.md: our own ids fenced, stable positions of all inputs, a barrier record of our own, the log read
  * until it comes back, then `serving` in owners, acknowledged, and only then the lane serves.  On a thread of its own: all
  * of it blocks, and partitions already served go on meanwhile. */
 #include "processor/lane_priv.h"
@@ -68,6 +68,33 @@ static struct ang_err *open_store(struct takeover *t, struct take *k) {
         er = ang_store_position(sh->store, REFUSALS_ROW, &k->refusals_until_ms, NULL);
     ANG_PT(pthread_rwlock_unlock(&sh->lock));
     return (er);
+}
+
+/* ---- before them: nothing of ours is open ---- */
+struct token_ask {
+    struct lane *l;
+    struct ang_log_token *token;
+    struct ang_err *er;
+};
+
+static void token_here(void *arg) {
+    struct token_ask *a = arg;
+
+    if (a->l->member == NULL)
+        a->er = ang_err_new(ANG_E_SHUTDOWN, "the lane has left its group");
+    else
+        a->er = ang_log_member_token(a->l->member, &a->token);
+}
+
+static struct ang_err *renew(struct lane *l) {
+    struct token_ask a = {.l = l};
+
+    ang_loop_call(l->loop, token_here, &a);
+    if (a.er != NULL)
+        return (a.er);
+    a.er = committer_renew(l->committer, a.token);
+    ang_log_token_unref(a.token);
+    return (a.er);
 }
 
 /* ---- step 1: positions ---- */
@@ -222,6 +249,11 @@ static struct ang_err *attempt(struct takeover *t, struct job *j) {
             er = ang_owners_open(l->log, worker_conf(l->worker)->topology, NULL, NULL, &t->owners);
         if (er == NULL)
             er = ang_owners_catch_up(t->owners, STEP_TIMEOUT_MS);
+    }
+    if (er == NULL && l->renew) { /* else an open transaction of ours holds the positions back until it times out */
+        step = "initialising the transactional ids";
+        er = renew(l);
+        l->renew = er != NULL;
     }
     if (er == NULL) {
         step = "fetching committed positions";

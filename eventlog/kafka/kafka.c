@@ -25,6 +25,7 @@ static const struct ang_log_ops kafka_ops = {
     .writer_open = ang_kafka_writer_open,
     .writer_close = ang_kafka_writer_close,
     .writer_commit = ang_kafka_writer_commit,
+    .writer_settle = ang_kafka_writer_settle,
     .writer_doubtful = ang_kafka_writer_doubtful,
     .fence = ang_kafka_fence,
 };

@@ -189,6 +189,8 @@ struct ang_err *ang_kafka_writer_open(struct ang_log *log, const char *transacti
                                       struct ang_log_writer **ret_w);
 void ang_kafka_writer_close(struct ang_log_writer *w);
 struct ang_err *ang_kafka_writer_commit(struct ang_log_writer *w, const struct ang_batch *batch);
+struct ang_err *ang_kafka_writer_settle(struct ang_log_writer *w, struct ang_log_token *token,
+                                        const struct ang_topic *topic);
 bool ang_kafka_writer_doubtful(const struct ang_log_writer *w);
 rd_kafka_topic_t *ang_kafka_writer_topic(struct ang_kafka_writer *w, const char *name);
 void ang_kafka_writer_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque);

@@ -160,8 +160,7 @@ static struct ang_err *commit(struct ang_kafka_writer *w, int64_t until_ms) {
     return (ke == NULL ? NULL : commit_failed(w, &ke));
 }
 
-/* Takes *er, which is what went wrong before; returns it with what is true after the abort. */
-static struct ang_err *abort_after(struct ang_kafka_writer *w, struct ang_err **er) {
+static rd_kafka_error_t *abort_txn(struct ang_kafka_writer *w) {
     int64_t until = ang_now_ms() + SLICE_MS;
     rd_kafka_error_t *ke;
     do {
@@ -171,6 +170,12 @@ static struct ang_err *abort_after(struct ang_kafka_writer *w, struct ang_err **
             break;
         rd_kafka_error_destroy(ke);
     } while (true);
+    return (ke);
+}
+
+/* Takes *er, which is what went wrong before; returns it with what is true after the abort. */
+static struct ang_err *abort_after(struct ang_kafka_writer *w, struct ang_err **er) {
+    rd_kafka_error_t *ke = abort_txn(w);
     struct ang_err *was = *er;
     *er = NULL;
     if (ke == NULL)
@@ -246,4 +251,22 @@ out:
         w->doubtful = true;
     set_batch(w, NULL);
     return (er);
+}
+
+/* Its abort marker reaches the group's partition of __consumer_offsets, where it removes all that is pending of this
+ * producer id. */
+struct ang_err *ang_kafka_writer_settle(struct ang_log_writer *writer, struct ang_log_token *token,
+                                        const struct ang_topic *topic) {
+    struct ang_kafka_writer *w = (struct ang_kafka_writer *)(void *)writer;
+    const struct ang_pos pos = {.topic = topic, .partition = 0, .offset = 0};
+    const struct ang_batch batch = {.positions = &pos, .n_positions = 1, .token = token};
+    set_batch(w, NULL);
+    struct ang_err *er = begin(w);
+    if (er != NULL)
+        return (er);
+    er = send_offsets(w, &batch, ang_now_ms() + SLICE_MS);
+    if (er != NULL)
+        return (abort_after(w, &er));
+    rd_kafka_error_t *ke = abort_txn(w);
+    return (ke == NULL ? NULL : step_failed(w, &ke, ANG_STEP_ABORT, "abort"));
 }

@@ -126,7 +126,7 @@ def test_every_call_has_a_time_limit_of_its_own(make_system, make_logic):
 
 def test_a_caller_that_goes_away_leaves_nothing_behind(client):
     root = new_root()
-    client.refused("DEADLINE_EXCEEDED", client.do, "order", root, what="hang", n=1500, timeout=0.3)
+    client.refused("DEADLINE_EXCEEDED", client.do, "order", root, what="hang", n=int(1500 * SCALE), timeout=0.3)
     # Whether the first one was done is open; the aggregate must be usable and its history whole.
     def again():
         upcoming = client.event_book("order", root).next_sequence

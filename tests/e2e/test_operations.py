@@ -11,6 +11,8 @@ import urllib.error
 import urllib.request
 
 import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from lib import angzarr, checker
 from lib.api import pb
@@ -185,6 +187,18 @@ def test_kafka_that_is_unreachable_at_start_is_said_and_waited_for(log_kind, mak
 
 
 @pytest.mark.kafka_only
+def markers_are_written(broker, system):
+    """Nothing of a transaction is pending: readers of committed records see the end, positions are stable."""
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    ends = {}
+    for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
+        asked = {TopicPartition(system.topic(name), p): OffsetSpec.latest() for name in ("order.events", "order.snapshots") for p in range(2)}
+        ends[level] = {(tp.topic, tp.partition): f.result().offset for tp, f in admin.list_offsets(asked, isolation_level=level).items()}
+    group = ConsumerGroupTopicPartitions(system.topic("order.aggregate"))
+    [offsets] = admin.list_consumer_group_offsets([group], require_stable=True).values()
+    return len({tuple(sorted(e.items())) for e in ends.values()}) == 1 and all(tp.error is None for tp in offsets.result().topic_partitions)
+
+
 @pytest.mark.timeout(300)
 def test_a_broker_that_restarts_is_waited_for(log_kind, own_broker, make_logic):
     system = angzarr.System(own_broker, {"order": make_logic().address}).up()
@@ -193,6 +207,9 @@ def test_a_broker_that_restarts_is_waited_for(log_kind, own_broker, make_logic):
         roots = [new_root() for _ in range(10)]
         for root in roots:
             client.do("order", root)
+        # A transaction is answered before its markers are written.  Killed between the two, the one broker there is loses track of it for
+        # ever (4.3.1: positions stay unstable, though the transaction is over); that is not what this test is about.
+        eventually(lambda: markers_are_written(own_broker, system), 20)
         own_broker.kill()
         own_broker.start()
         for root in roots:
@@ -202,7 +219,7 @@ def test_a_broker_that_restarts_is_waited_for(log_kind, own_broker, make_logic):
                 except Status as e:
                     assert e.name() in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"), e
                     return False
-            eventually(again, 90)
+            eventually(again, 150)
         records = system.reader().stored("order")
         checker.no_complaint(checker.gaps(records))
         assert len(records) == 20
@@ -231,9 +248,10 @@ def test_gateway_and_worker_as_two_processes(make_system, make_logic):
 
 
 def in_own_mounts(argv, folder, size):
-    """Runs argv with a tmpfs of this size over folder that only it sees."""
+    """Runs argv with a tmpfs of this size over folder that only it sees.  In a chroot / is no mount point and cannot be made private."""
     user = [] if os.geteuid() == 0 else ["--map-root-user"]
-    return ["unshare", "--mount", *user, "sh", "-c", 'mount -t tmpfs -o size="$1" tmpfs "$2" && shift 2 && exec "$@"', "sh", size, folder, *argv]
+    return ["unshare", "--mount", "--propagation", "unchanged", *user, "sh", "-c",
+            'mount --make-rprivate / 2>/dev/null; mount -t tmpfs -o size="$1" tmpfs "$2" && shift 2 && exec "$@"', "sh", size, folder, *argv]
 
 
 @pytest.mark.embedded_only

@@ -104,7 +104,7 @@ class EmbeddedReader:
             out = []
             for root in roots:
                 query = client.query(domain, root).SerializeToString()
-                for book in client.raw("/angzarr.EventQuery/GetEvents", query, timeout=60, stream=True):
+                for book in client.raw("/angzarr.EventQuery/GetEvents", query, timeout=60, stream=True, wait_for_ready=True):
                     if wire.pages(book):
                         out.append(Stored(root, "", book))
             return out

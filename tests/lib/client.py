@@ -13,7 +13,7 @@ BOOK = "angzarr-event-book-bin"
 OPEN = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")  # done or not: send again with the same key
 
 OPTIONS = [
-    ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 5000), ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.enable_retries", 0),
     ("grpc.use_local_subchannel_pool", 1),
 ]
