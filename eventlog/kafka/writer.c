@@ -222,6 +222,18 @@ static void fill_times(struct ang_kafka_writer *w) {
     }
 }
 
+/* A record that is refused while the offsets are under way fails those, as "erroneous state": the record's own error says more, and
+ * may be one that no new attempt mends. */
+static struct ang_err *why_lost(struct ang_kafka_writer *w, struct ang_err **er) {
+    struct ang_err *was = *er;
+    *er = NULL;
+    (void)rd_kafka_poll(w->rk, 0);
+    if (was->code != ANG_E_LOG_ABORTED || was->cls != ANG_ABORT_TXN || w->failed == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return (was);
+    ang_err_free(&was);
+    return (record_failed(w, w->failed, &w->recs[w->failed_rec]));
+}
+
 struct ang_err *ang_kafka_writer_commit(struct ang_log_writer *writer, const struct ang_batch *batch) {
     struct ang_kafka_writer *w = (struct ang_kafka_writer *)(void *)writer;
     struct ang_err *er = check_batch(batch);
@@ -245,6 +257,8 @@ struct ang_err *ang_kafka_writer_commit(struct ang_log_writer *writer, const str
         fill_times(w);
     else if (er->cls == ANG_ABORT_TXN || er->cls == ANG_FATAL)
         er = abort_after(w, &er);
+    if (er != NULL)
+        er = why_lost(w, &er);
 out:
     /* A refused record's sequence number stays used: librdkafka's next transaction would be refused for the gap. */
     if (w->failed != RD_KAFKA_RESP_ERR_NO_ERROR || (er != NULL && er->cls != ANG_ABORT_TXN && er->cls != ANG_FATAL))
