@@ -198,7 +198,6 @@ static void apply_work(struct batch *b, struct ang_store_batch *sb, struct work 
     struct batch_part *bp = part_of(b, w->part);
     struct ang_store_part *store = w->part->shard->store;
     struct ang_store_done done = {.first = w->first, .pages = w->pages, .time_ms = 0};
-    struct ang_buf refusal = {NULL, 0, 0};
     struct effect *e;
 
     STAILQ_FOREACH(e, &w->effects, link) {
@@ -216,20 +215,15 @@ static void apply_work(struct batch *b, struct ang_store_batch *sb, struct work 
             ANG_KILL_POINT("snapshot");
             ang_store_put_snapshot(sb, store, &w->root_id, out->value);
             note(&bp->next_snapshot, out->offset);
+        } else if (e->kind == EFFECT_REFUSAL) {
+            ang_store_put_refusal(sb, store, &w->root_id, w->command_id, w->deadline_ms, out->value);
+            note(&bp->next_snapshot, out->offset);
+            if (w->deadline_ms > bp->refusals_until_ms)
+                bp->refusals_until_ms = w->deadline_ms;
         }
     }
     if (done.time_ms != 0)
         ang_store_put_done(sb, store, &w->root_id, w->command_id, &done);
-    if (w->status != NULL && !w->open_status && w->reply_to.n > 0) {
-        const int64_t now = ang_wall_ms();
-
-        /* Copies of one call have the same start, which may be this very millisecond. */
-        refusal_encode(&refusal, w->status, now > w->start_ms ? now : w->start_ms + 1);
-        ang_store_put_refusal(sb, store, &w->root_id, w->command_id, w->deadline_ms, ang_buf_slice(&refusal));
-        if (w->deadline_ms > bp->refusals_until_ms)
-            bp->refusals_until_ms = w->deadline_ms;
-        ang_buf_fini(&refusal);
-    }
 }
 
 /* Forgets what no copy can ask for any more.  A copy that is still in the log was appended after everything that is done, so the

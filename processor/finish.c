@@ -77,6 +77,16 @@ void effect_key(struct effect *e, const struct ang_root *id, const uint32_t *fir
     ang_buf_fini(&b);
 }
 
+void effect_keyf(struct effect *e, const char *fmt, ...) {
+    char text[HEADER_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    e->out.key = keep(e, ang_slice_str(text));
+}
+
 /* The failed record as it was, and why.  One that would not fit with its new headers is kept by its digest. */
 void dead_letter(struct work *w, const char *reason) {
     const struct ang_domain *d = w->part->lane->domain;
@@ -110,6 +120,8 @@ void finish(struct work *w) {
 
     AZ(w->finished);
     w->finished = true;
+    if (w->status != NULL && !w->open_status && w->reply_to.n > 0)
+        refusal_record(w);
     TAILQ_INSERT_TAIL(&l->done, w, link);
     l->n_done++;
     finish_copies(w);

@@ -111,6 +111,7 @@ void lane_taken_over(struct lane *l, const struct take *takes, size_t n, struct 
         if (p->epoch != takes[i].epoch)
             continue;
         p->refusals_until_ms = takes[i].refusals_until_ms;
+        p->refusal_slot = (uint32_t)ang_wall_ms(); /* far from the slots that were used last */
         p->committed_ms = ang_now_ms();
         show(p, SHARD_SERVING);
         er = part_serve(p);

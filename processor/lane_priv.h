@@ -41,7 +41,7 @@
 enum { INPUT_COMMANDS, INPUT_REACTIONS, N_INPUTS };
 
 /* ---- what a work does to the log and the store ---- */
-enum effect_kind { EFFECT_EVENTS, EFFECT_SNAPSHOT, EFFECT_OTHER };
+enum effect_kind { EFFECT_EVENTS, EFFECT_SNAPSHOT, EFFECT_REFUSAL, EFFECT_OTHER };
 
 struct effect { /* one output record; one allocation */
     STAILQ_ENTRY(effect) link;
@@ -151,6 +151,7 @@ struct part {
     struct ang_table roots;
     unsigned open; /* works */
     int64_t refusals_until_ms; /* wall clock: before it the store may hold refusals */
+    uint32_t refusal_slot;     /* of the next refusal's record */
     int64_t committed_ms;      /* monotonic: its positions were last committed */
     int64_t prune_ms;          /* monotonic: when to look for old entries again */
     struct batch *sealed_in; /* while a batch is made */
@@ -260,7 +261,6 @@ struct lane {
 struct lane *lane_new(struct ang_worker *w, const struct ang_domain *d, int index);
 void lane_start(struct lane *l);
 void lane_stop(struct lane *l); /* drains, leaves, frees */
-bool lane_ready(struct lane *l); /* lane thread */
 void lane_fatal(struct lane *l, struct ang_err *er); /* takes er */
 void lane_batch_settled(struct batch *b);            /* lane thread */
 void lane_barrier_asked(struct barrier *b);          /* lane thread */
@@ -306,7 +306,15 @@ void business_call(struct work *w);
 void business_work_init(struct work *w);
 void business_cancel(struct work *w); /* its part was dropped: takes w */
 
-/* ---- refusal.c: refusals as the store keeps them ---- */
+/* ---- refusal.c: refusals that copies get again ---- */
+/* The record of w's refusal in the snapshots topic, an effect of w; its key is one of REFUSAL_SLOTS of the partition, so that
+ * compaction keeps so many and no more. */
+#define REFUSAL_SLOTS 16384
+#define REFUSAL_KEY   "!refused/"
+void refusal_record(struct work *w);
+/* Such a record, into the store.  False: it is not one that we wrote.  *ret_until_ms: how long it counts, wall clock. */
+bool refusal_restore(struct ang_store_batch *sb, struct ang_store_part *store, const struct ang_rec *rec,
+                     int64_t *ret_until_ms);
 void refusal_encode(struct ang_buf *b, const struct ang_status *st, int64_t at_ms);
 struct ang_err *refusal_decode(struct ang_slice s, struct ang_status **ret_st, int64_t *ret_at_ms) ANG_MUST_USE;
 /* SagaCompensationFailed to the domain that the settings name: an effect of w (contract 3). */
@@ -323,6 +331,7 @@ void effect_free(struct lane *l, struct effect *e);
 void effect_hdr(struct effect *e, const char *name, struct ang_slice value);
 void effect_hdrf(struct effect *e, const char *name, const char *fmt, ...) ANG_PRINTF(3, 4);
 void effect_key(struct effect *e, const struct ang_root *id, const uint32_t *first); /* first NULL: the root alone */
+void effect_keyf(struct effect *e, const char *fmt, ...) ANG_PRINTF(2, 3);
 void dead_letter(struct work *w, const char *reason); /* an effect of w */
 
 struct answers { /* collects answers to the same gateway, to be delivered together */
@@ -362,6 +371,8 @@ void takeover_barrier_done(struct barrier *b);                              /* l
 void takeover_stop(struct takeover *t);
 
 /* ---- restore.c: from the log into the store; takeover thread ---- */
+/* "<root>[@edition][/<10 digits>]", with the digits when ret_first is not NULL; ret_id points into key. */
+bool restore_key(struct ang_slice key, struct ang_root *ret_id, uint32_t *ret_first);
 struct ang_err *restore(struct lane *l, const struct take *takes, size_t n, const char *barrier_id) ANG_MUST_USE;
 
 /* ---- worker.c ---- */

@@ -1,7 +1,13 @@
-/* Refusals as the store keeps them (lane.md L13), and what a revocation asks for beside its refusal. */
+/* Refusals that copies of the same call get again (lane.md L13), and what a revocation asks for beside its refusal.
+ *
+ * A refusal is a record in the snapshots topic, in the transaction that marks its input done, and a row of the store; both
+ * hold the same bytes. */
 #include "processor/lane_priv.h"
 
 enum { F_CODE = 1, F_MESSAGE = 2, F_AT = 3, F_TRAILER = 4 };
+
+/* Statuses are bounded by what fits into HTTP/2 trailers; only business logic that ignores this comes near it. */
+#define REFUSAL_MAX 32768
 
 void refusal_encode(struct ang_buf *b, const struct ang_status *st, int64_t at_ms) {
     struct ang_buf t = {NULL, 0, 0};
@@ -17,6 +23,49 @@ void refusal_encode(struct ang_buf *b, const struct ang_status *st, int64_t at_m
         ang_wire_put_bytes(b, F_TRAILER, ang_buf_slice(&t));
     }
     ang_buf_fini(&t);
+}
+
+void refusal_record(struct work *w) {
+    struct lane *l = w->part->lane;
+    struct effect *e = effect_new(l, EFFECT_REFUSAL, l->domain->snapshots, w->part->no);
+    const int64_t now = ang_wall_ms();
+    struct ang_buf b = {NULL, 0, 0}, root = {NULL, 0, 0};
+    struct ang_status *brief;
+
+    /* Copies of one call have the same start, which may be this very millisecond. */
+    refusal_encode(&b, w->status, now > w->start_ms ? now : w->start_ms + 1);
+    if (b.n > REFUSAL_MAX) {
+        brief = ang_status_new(w->status->code, "%.1024s", w->status->msg);
+        ang_buf_clear(&b);
+        refusal_encode(&b, brief, now > w->start_ms ? now : w->start_ms + 1);
+        ang_status_free(&brief);
+    }
+    e->blob = ang_blob_copy(ang_buf_slice(&b));
+    e->out.value = ang_blob_slice(e->blob);
+    ang_root_text(&root, w->root_id.id, w->root_id.edition);
+    effect_keyf(e, REFUSAL_KEY "%u", w->part->refusal_slot++ % REFUSAL_SLOTS);
+    effect_hdr(e, "root", ang_buf_slice(&root));
+    effect_hdr(e, "command-id", w->command_id);
+    effect_hdrf(e, "until", "%lld", (long long)w->deadline_ms);
+    STAILQ_INSERT_TAIL(&w->effects, e, link);
+    ang_buf_fini(&root);
+    ang_buf_fini(&b);
+}
+
+bool refusal_restore(struct ang_store_batch *sb, struct ang_store_part *store, const struct ang_rec *rec,
+                     int64_t *ret_until_ms) {
+    struct ang_slice text, id, until;
+    struct ang_root root;
+    uint64_t until_ms;
+
+    if (rec->tombstone || !ang_rec_hdr(rec, "root", &text) || !restore_key(text, &root, NULL) ||
+        !ang_rec_hdr(rec, "command-id", &id) || !ang_command_id_ok(id) || !ang_rec_hdr(rec, "until", &until) ||
+        !ang_slice_to_u64(until, &until_ms) || until_ms > INT64_MAX)
+        return (false);
+    *ret_until_ms = (int64_t)until_ms;
+    if ((int64_t)until_ms > ang_wall_ms())
+        ang_store_put_refusal(sb, store, &root, id, (int64_t)until_ms, rec->value);
+    return (true);
 }
 
 static void trailer_decode(struct ang_slice s, struct ang_status *st) {

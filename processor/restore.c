@@ -12,6 +12,7 @@ struct source { /* one topic of one part */
     const struct take *take;
     struct ang_store_part *store;
     int64_t next;
+    int64_t refusals_until_ms; /* of its refusals that still count */
     bool done;
 };
 
@@ -31,8 +32,7 @@ static bool is_barrier(const struct restoring *rs, const struct ang_rec *rec) {
     return (rec->key.n > 0 && rec->key.p[0] == '!' && ang_rec_hdr(rec, "barrier", &id) && ang_slice_is(id, rs->barrier));
 }
 
-/* "<root>[@edition][/<10 digits>]" */
-static bool parse_key(struct ang_slice key, struct ang_root *ret_id, uint32_t *ret_first) {
+bool restore_key(struct ang_slice key, struct ang_root *ret_id, uint32_t *ret_first) {
     struct ang_uuid id;
     uint64_t first = 0;
     size_t end = key.n;
@@ -91,7 +91,7 @@ static void take_events(struct restoring *rs, const struct source *s, const stru
     struct ang_err *er;
     uint32_t first;
 
-    if (!parse_key(rec->key, &root, &first)) {
+    if (!restore_key(rec->key, &root, &first)) {
         skip(rec, "its key is not <root>/<sequence>");
         return;
     }
@@ -122,7 +122,7 @@ static void take_snapshot(struct restoring *rs, const struct source *s, const st
     struct ang_root root;
     struct ang_err *er;
 
-    if (!parse_key(rec->key, &root, NULL)) {
+    if (!restore_key(rec->key, &root, NULL)) {
         skip(rec, "its key is not <root>");
     } else if (rec->tombstone) {
         ang_store_del_snapshot(rs->sb, s->store, &root);
@@ -132,6 +132,18 @@ static void take_snapshot(struct restoring *rs, const struct source *s, const st
     } else {
         ang_store_put_snapshot(rs->sb, s->store, &root, rec->value);
     }
+}
+
+static void take_own(struct restoring *rs, struct source *s, const struct ang_rec *rec) {
+    const struct ang_slice prefix = ang_slice_str(REFUSAL_KEY);
+    int64_t until_ms;
+
+    if (rec->key.n < prefix.n || memcmp(rec->key.p, prefix.p, prefix.n) != 0)
+        return;
+    if (!refusal_restore(rs->sb, s->store, rec, &until_ms))
+        skip(rec, "it is not a refusal with its headers root, command-id and until");
+    else if (until_ms > s->refusals_until_ms)
+        s->refusals_until_ms = until_ms;
 }
 
 static struct source *source_of(struct restoring *rs, const struct ang_rec *rec) {
@@ -154,7 +166,7 @@ static void take_record(struct restoring *rs, const struct ang_rec *rec) {
         s->done = true;
         rs->open--;
     } else if (rec->key.n > 0 && rec->key.p[0] == '!') {
-        return;
+        take_own(rs, s, rec);
     } else if (s->topic == rs->lane->domain->events) {
         take_events(rs, s, rec);
     } else {
@@ -166,9 +178,14 @@ static struct ang_err *write_out(struct restoring *rs) {
     struct ang_err *er;
     size_t i;
 
-    for (i = 0; i < rs->n; i++)
-        if (rs->src[i].next > 0)
-            ang_store_put_position(rs->sb, rs->src[i].store, rs->src[i].topic->name, rs->src[i].next, ANG_SLICE_NONE);
+    for (i = 0; i < rs->n; i++) {
+        const struct source *s = &rs->src[i];
+
+        if (s->next > 0)
+            ang_store_put_position(rs->sb, s->store, s->topic->name, s->next, ANG_SLICE_NONE);
+        if (s->refusals_until_ms > s->take->refusals_until_ms)
+            ang_store_put_position(rs->sb, s->store, REFUSALS_ROW, s->refusals_until_ms, ANG_SLICE_NONE);
+    }
     er = ang_store_write(rs->sb);
     ang_store_batch_clear(rs->sb);
     return (er);

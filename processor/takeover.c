@@ -47,6 +47,10 @@ static void prune(struct takeover *t, struct job *j) {
 }
 
 /* ---- step 0: the stores ---- */
+static struct ang_err *refusals_until(struct lane *l, struct take *k) {
+    return (ang_store_position(l->parts[k->partition].shard->store, REFUSALS_ROW, &k->refusals_until_ms, NULL));
+}
+
 static struct ang_err *open_store(struct takeover *t, struct take *k) {
     struct lane *l = t->lane;
     struct shard *sh = l->parts[k->partition].shard;
@@ -65,7 +69,7 @@ static struct ang_err *open_store(struct takeover *t, struct take *k) {
         k->reset = er != NULL;
     }
     if (er == NULL)
-        er = ang_store_position(sh->store, REFUSALS_ROW, &k->refusals_until_ms, NULL);
+        er = refusals_until(l, k);
     ANG_PT(pthread_rwlock_unlock(&sh->lock));
     return (er);
 }
@@ -273,6 +277,8 @@ static struct ang_err *attempt(struct takeover *t, struct job *j) {
             for (i = 0; i < j->n; i++) /* the store is ahead of the log, too old, or damaged */
                 j->takes[i].reset = true;
     }
+    for (i = 0; er == NULL && i < j->n; i++)
+        er = refusals_until(l, &j->takes[i]);
     if (er == NULL) {
         step = "writing the owners topic";
         er = publish(t, j, ANG_OWNER_SERVING);

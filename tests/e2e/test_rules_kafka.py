@@ -167,7 +167,7 @@ def test_L2_the_set_of_done_records_is_in_the_committed_offset(broker, make_syst
 
 # ---- L13: copies after a final refusal
 
-@pytest.mark.parametrize("between", ["nothing", "a restart"])
+@pytest.mark.parametrize("between", ["nothing", "a restart", "a kill", "a kill and the loss of the store"])
 def test_L13_a_copy_of_a_refused_call_gets_its_refusal_and_does_not_run(make_system, by_hand, gated, between):
     logic = gated()
     system = make_system({"order": logic.address}, two=True, partitions=1).up()
@@ -179,6 +179,11 @@ def test_L13_a_copy_of_a_refused_call_gets_its_refusal_and_does_not_run(make_sys
     assert (first.code, first.message) == (FAILED_PRECONDITION, "not yet: call 1 of 1")
     if between == "a restart":
         assert system.worker.terminate() == 0
+    elif between != "nothing":
+        system.worker.kill()
+        if "store" in between:
+            shutil.rmtree(pathlib.Path(system.config["state"]["path"], "w0/store"))
+    if between != "nothing":
         system.worker.up()
         gateway.attach()
     gateway.send(command, key, 2, start_ms=start)  # of the same call: it would succeed now
