@@ -13,7 +13,7 @@ def medians(result):
         groups.setdefault((run["what"], run["in_flight"]), []).append(run)
     out = {}
     for key, runs in groups.items():
-        out[key] = {f: statistics.median(r[f] for r in runs) for f in ("rate", "p50_us", "p90_us", "p99_us", "max_us")}
+        out[key] = {f: statistics.median(r[f] for r in runs) for f in ("rate", "p50_us", "p90_us", "p99_us", "max_us") if f in runs[0]}
         if "cpu" in runs[0]:
             out[key]["cpu"] = statistics.median(sum(r["cpu"][p]["us"] for p in OURS if p in r["cpu"]) for r in runs)
     return out
@@ -43,6 +43,10 @@ class Goals:
         self.rows.append((what, f"{ours:,.{unit[1]}f} {unit[0]}", "", "", f"{sign} {goal:,} {unit[0]}", verdict(ours, goal, at_most)))
 
 
+    def fact(self, what, ours, limit, unit):
+        self.rows.append((what, f"{ours:,.{unit[1]}f} {unit[0]}", f"{limit:,.{unit[1]}f} {unit[0]}", f"{ours / limit:.2f} ×", "", ""))
+
+
 MS, RATE, US, MIB, PERCENT = ("ms", 3), ("/s", 0), ("µs", 1), ("MiB", 1), ("%", 2)
 
 
@@ -55,9 +59,12 @@ def goals(result, m):
         g.ratio(f"{name}, 1 in flight, p50", m[what, 1]["p50_us"] / 1e3, m["eos_echo", 1]["p50_us"] / 1e3, p50, True, MS)
         g.ratio(f"{name}, 256 in flight, rate", m[what, 256]["rate"], m["eos_echo", 256]["rate"], rate, False, RATE)
         g.plain(f"{name}, CPU of ours per command at 256", m[what, 256]["cpu"], 100, True, US)
+        g.fact("… to that of one unary call, both ends (grpc_ping, both cores busy)", m[what, 256]["cpu"], result["cores"] * 1e6 / m["grpc_ping", 64]["rate"], US)
     if ("embedded", 1) in m:
         g.ratio("embedded log, 1 in flight, p50, to one fdatasync", m["embedded", 1]["p50_us"] / 1e3, m["fdatasync", None]["p50_us"] / 1e3,
                 2, True, MS)
+        g.fact("… to one fdatasync and two unary calls (grpc_ping), one after the other", m["embedded", 1]["p50_us"] / 1e3,
+               (m["fdatasync", None]["p50_us"] + 2 * m["grpc_ping", 1]["p50_us"]) / 1e3, MS)
         g.plain("embedded log, 256 in flight, rate", m["embedded", 256]["rate"], 10000, False, RATE)
     for name, idle in result["idle"].items():
         g.plain(f"idle standalone on {name}, CPU", idle["cpu_percent"], 1, True, PERCENT)

@@ -330,6 +330,9 @@ static void job_run(struct ang_op *op, bool shutdown) {
                       t->lane->domain->name, "partitions", ANG_F("%zu", j->n), "error", j->er->msg);
         pause_ms(t, RETRY_MS);
     }
+    /* A reader kept open costs 0.1 % of a core and its memory; the next takeover reads the topic again, which is small. */
+    ang_owners_close(t->owners);
+    t->owners = NULL;
     if (j->n == 0 || shutdown || t->stop) {
         ang_err_free(&j->er);
         free(j->takes);

@@ -56,6 +56,8 @@ static rocksdb_options_t *make_options(int64_t memory, rocksdb_cache_t *cache) {
     rocksdb_options_set_max_background_jobs(o, 2);
     rocksdb_options_set_max_open_files(o, 256);
     rocksdb_options_set_paranoid_checks(o, 1); /* without it a flush that failed on a full disk is never tried again */
+    rocksdb_options_set_level0_file_num_compaction_trigger(
+        o, 8); /* files are small, and roots come in any order: merged seldom */
     rocksdb_options_set_level0_slowdown_writes_trigger(o, 1 << 20); /* writes wait for memtables, not for compaction: */
     rocksdb_options_set_level0_stop_writes_trigger(o, 1 << 20);     /* a rebuild is one long burst */
     rocksdb_options_set_soft_pending_compaction_bytes_limit(o, 0);

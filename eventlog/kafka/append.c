@@ -69,12 +69,20 @@ static struct ang_err *open_producer(struct ang_kafka_appender *a, rd_kafka_t **
     (void)snprintf(message, sizeof(message), "%lld", (long long)k->message + 2 * ANG_KAFKA_FRAMING);
     (void)snprintf(batch, sizeof(batch), "%lld", k->message < 1000000 ? (long long)k->message : 1000000LL);
     (void)snprintf(limit, sizeof(limit), "%d", LIMIT_MS);
+    /* Two requests under way and no linger: a lone record leaves at once, and under load the records of one round trip share a
+     * request.  With librdkafka's 5 a third more CPU goes into sending, ours and the broker's (256 in flight). */
     const struct ang_kafka_prop props[] = {
-        {"enable.idempotence", "true", ANG_PROP_MUST},          {"linger.ms", "0", ANG_PROP_TUNE},
-        {"message.timeout.ms", limit, ANG_PROP_MUST},           {"retry.backoff.ms", "20", ANG_PROP_TUNE},
-        {"retry.backoff.max.ms", "500", ANG_PROP_NEWER},        {"socket.timeout.ms", "5000", ANG_PROP_TUNE},
-        {"message.max.bytes", message, ANG_PROP_MUST},          {"batch.size", batch, ANG_PROP_MUST},
-        {"queue.buffering.max.kbytes", "65536", ANG_PROP_TUNE}, {NULL, NULL, ANG_PROP_MUST},
+        {"enable.idempotence", "true", ANG_PROP_MUST},
+        {"linger.ms", "0", ANG_PROP_TUNE},
+        {"max.in.flight.requests.per.connection", "2", ANG_PROP_MUST},
+        {"message.timeout.ms", limit, ANG_PROP_MUST},
+        {"retry.backoff.ms", "20", ANG_PROP_TUNE},
+        {"retry.backoff.max.ms", "500", ANG_PROP_NEWER},
+        {"socket.timeout.ms", "5000", ANG_PROP_TUNE},
+        {"message.max.bytes", message, ANG_PROP_MUST},
+        {"batch.size", batch, ANG_PROP_MUST},
+        {"queue.buffering.max.kbytes", "65536", ANG_PROP_TUNE},
+        {NULL, NULL, ANG_PROP_MUST},
     };
     rd_kafka_conf_t *conf;
     struct ang_err *er = ang_kafka_conf_new(k, &a->ctx, props, &conf);
