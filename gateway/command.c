@@ -8,6 +8,7 @@
 
 #include "base/uuid.h"
 #include "gateway/gateway_priv.h"
+#include "topology/check.h"
 
 #define SYNC_NONE    0
 #define SYNC_SIMPLE  1

@@ -48,13 +48,6 @@ struct ang_gateway {
     struct ang_buf value, types;               /* scratch of a copy */
 };
 
-/* ---- check.c: what every request must satisfy (contract, validation); NULL = ok, else the caller's ---- */
-struct ang_status *ang_check_command(const struct ang_topology *t, const struct ang_wire_command_book *book,
-                                     const struct ang_domain **ret_domain) ANG_MUST_USE;
-/* *ret_domain NULL: no domain was named. */
-struct ang_status *ang_check_query(const struct ang_topology *t, const struct ang_wire_query *q,
-                                   const struct ang_domain **ret_domain) ANG_MUST_USE;
-
 /* ---- command.c ---- */
 void ang_command_handle(void *arg, struct ang_rpc *rpc, struct ang_slice request);      /* a CommandBook */
 void ang_command_handle_sync(void *arg, struct ang_rpc *rpc, struct ang_slice request); /* a SyncCommandBook */

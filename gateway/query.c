@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "gateway/gateway_priv.h"
+#include "topology/check.h"
 
 #define PATH_BOOK   "/angzarr.EventQuery/GetEventBook"
 #define PATH_EVENTS "/angzarr.EventQuery/GetEvents"

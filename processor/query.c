@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "processor/lane_priv.h"
+#include "topology/check.h"
 
 #define DEFAULT_DEADLINE_MS 30000
 #define SEND_LOW (256 << 10)
@@ -440,27 +441,6 @@ static void query_run(struct ang_op *op, bool shutdown) {
         query_step(q);
 }
 
-static struct ang_status *check(struct query *q) {
-    const struct ang_topology *t = worker_conf(q->qs->worker)->topology;
-    const struct ang_wire_cover *c = &q->q.cover;
-
-    if (!c->present)
-        return (ang_status_new(ANG_INVALID_ARGUMENT, "Query must have a cover"));
-    if (!c->has_root && c->correlation_id.n == 0)
-        return (ang_status_new(ANG_INVALID_ARGUMENT, "Query.cover must have a root or a correlation_id"));
-    if (c->has_root && c->root.n != 16)
-        return (ang_status_new(ANG_INVALID_ARGUMENT, "Invalid UUID: the root has %zu bytes, not 16", c->root.n));
-    if (c->has_root && c->domain.n == 0)
-        return (ang_status_new(ANG_INVALID_ARGUMENT, "Query.cover.domain is empty"));
-    if (q->q.selection == ANG_SELECT_TEMPORAL && q->q.temporal.moment == ANG_MOMENT_NONE)
-        return (ang_status_new(ANG_INVALID_ARGUMENT, "Query.temporal.point_in_time is not set"));
-    q->domain = c->domain.n == 0 ? NULL : ang_topology_domain(t, c->domain);
-    if (c->domain.n > 0 && q->domain == NULL)
-        return (ang_status_new(ANG_NOT_FOUND, "unknown domain \"%.*s\"", (int)(c->domain.n > 64 ? 64 : c->domain.n),
-                               (const char *)c->domain.p));
-    return (NULL);
-}
-
 void ang_worker_query(struct ang_worker *w, struct ang_rpc *rpc, bool stream) {
     struct query *q = ANG_NEW(struct query);
     const int64_t most = ang_now_ms() + DEFAULT_DEADLINE_MS, deadline = ang_rpc_deadline(rpc);
@@ -476,7 +456,7 @@ void ang_worker_query(struct ang_worker *w, struct ang_rpc *rpc, bool stream) {
         fail_err(q, er);
         return;
     }
-    st = check(q);
+    st = ang_check_query(worker_conf(q->qs->worker)->topology, &q->q, &q->domain);
     if (st != NULL) {
         fail(q, st);
         return;

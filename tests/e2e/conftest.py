@@ -12,6 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib import angzarr, procs  # noqa: E402
 from lib.kafka import Kafka  # noqa: E402
 from lib.logic import Logic  # noqa: E402
+from rules_lib import GatedLogic
 
 
 def pytest_addoption(parser):
@@ -185,3 +186,17 @@ def make_logic():
 def folder(tmp_path):
     yield tmp_path
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+@pytest.fixture
+def gated():
+    """Makes business logic whose answers the test holds back."""
+    made = []
+
+    def make(**options):
+        made.append(GatedLogic(**options).start())
+        return made[-1]
+    yield make
+    for logic in made:
+        logic.let_go()
+        logic.stop()

@@ -14,23 +14,10 @@ from lib import checker
 from lib.api import pb
 from lib.client import Status, new_root, numbers
 from lib.procs import SCALE, eventually, in_thread
-from rules_lib import GatedLogic, new_id
+from rules_lib import new_id
 
 ABORTED = 10
 STORE = "w0/store"  # below state.path
-
-
-@pytest.fixture
-def gated():
-    made = []
-
-    def make(**options):
-        made.append(GatedLogic(**options).start())
-        return made[-1]
-    yield make
-    for logic in made:
-        logic.let_go()
-        logic.stop()
 
 
 def ready_again(system):

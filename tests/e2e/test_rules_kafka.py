@@ -12,25 +12,12 @@ from confluent_kafka.admin import AdminClient
 from lib import checker
 from lib.client import Status, book, dones, new_root, numbers
 from lib.procs import SCALE, NotInTime, eventually, in_thread
-from rules_lib import (GatedLogic, HandGateway, barriers, dead_letter, events_of, everything_before_is_done, foreign_event, new_id,
+from rules_lib import (HandGateway, barriers, dead_letter, events_of, everything_before_is_done, foreign_event, new_id,
                        next_of, put, root_in, still_waits, text)
 
 pytestmark = pytest.mark.kafka_only
 
 ABORTED, FAILED_PRECONDITION = 10, 9
-
-
-@pytest.fixture
-def gated():
-    made = []
-
-    def make(**options):
-        made.append(GatedLogic(**options).start())
-        return made[-1]
-    yield make
-    for logic in made:
-        logic.let_go()
-        logic.stop()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 /* What every request must satisfy before anything is done with it (the contract's validation; the texts are part of it).
  * A text names the field; it never repeats what was sent, which may be long or unprintable. */
-#include "gateway/gateway_priv.h"
+#include "topology/check.h"
 
 static struct ang_status *check_root(const struct ang_wire_cover *c) {
     if (c->root.n == 16)
@@ -69,6 +69,8 @@ struct ang_status *ang_check_query(const struct ang_topology *t, const struct an
         return (no_domain());
     if ((st = check_names(c)) != NULL)
         return (st);
+    if (q->selection == ANG_SELECT_TEMPORAL && q->temporal.moment == ANG_MOMENT_NONE)
+        return (ang_status_new(ANG_INVALID_ARGUMENT, "Query.temporal must have a point_in_time"));
     *ret_domain = NULL;
     return (c->domain.n == 0 ? NULL : find_domain(t, c->domain, ret_domain));
 }

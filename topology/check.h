@@ -1,0 +1,15 @@
+/* What every command and every query must satisfy, whoever is asked (contract 1 and 10; the texts are part of it).  Any thread. */
+#ifndef ANG_TOPOLOGY_CHECK_H
+#define ANG_TOPOLOGY_CHECK_H
+
+#include "proto/frame.h"
+#include "rpc/rpc.h"
+#include "topology/topology.h"
+
+struct ang_status *ang_check_command(const struct ang_topology *t, const struct ang_wire_command_book *book,
+                                     const struct ang_domain **ret_domain) ANG_MUST_USE;
+/* *ret_domain is NULL when no domain was named. */
+struct ang_status *ang_check_query(const struct ang_topology *t, const struct ang_wire_query *q,
+                                   const struct ang_domain **ret_domain) ANG_MUST_USE;
+
+#endif
