@@ -87,11 +87,6 @@ static int run(enum role role, const char *name, const char *config) {
         ang_settings_free(set);
         return (EXIT_USAGE);
     }
-    if (set->worker.lanes > 1) {
-        fprintf(stderr, "angzarr: %s: worker.lanes: expected 0 or 1 in this version, got %d\n", set->file, set->worker.lanes);
-        ang_settings_free(set);
-        return (EXIT_USAGE);
-    }
     block_signals();
     ang_log_context("role", name);
     rc = role_run(role, set);

@@ -9,6 +9,7 @@
 #define TICK_MS 1000
 #define RECOMMIT_MS (3600 * 1000)
 #define DRAIN_MS 8000
+#define RELEASE_MS 1000
 
 void lane_fatal(struct lane *l, struct ang_err *er) {
     worker_fatal(l->worker, er);
@@ -145,6 +146,23 @@ static void assigned(void *arg, const int32_t *partitions, size_t n) {
     free(parts);
 }
 
+/* So that the next owner need not fence us, which would hurt the partitions that stay (lane.md L16). */
+static void release(struct lane *l, const int32_t *partitions, size_t n) {
+    int32_t *served = ang_calloc(n + 1, sizeof *served);
+    struct ang_err *er;
+    size_t i, k = 0;
+
+    for (i = 0; i < n; i++)
+        if (l->parts[partitions[i]].phase == PART_SERVING)
+            served[k++] = partitions[i];
+    er = owning_say(l, served, k, ANG_OWNER_RELEASED, l->generation, RELEASE_MS);
+    if (er != NULL)
+        ANG_LOG(ANG_LOG_WARN, "RELEASE", "the next owner is not told that partitions were released, and will fence us", "domain",
+                l->domain->name, "error", er->msg);
+    ang_err_free(&er);
+    free(served);
+}
+
 static void revoked(void *arg, const int32_t *partitions, size_t n, bool lost) {
     struct lane *l;
     size_t i;
@@ -155,6 +173,8 @@ static void revoked(void *arg, const int32_t *partitions, size_t n, bool lost) {
     await_commit(l);
     if (lost)
         l->renew = true;
+    else
+        release(l, partitions, n);
     for (i = 0; i < n; i++) {
         struct part *p = &l->parts[partitions[i]];
 

@@ -137,6 +137,7 @@ enum shard_state { SHARD_AWAY, SHARD_COMING, SHARD_SERVING };
 struct shard { /* a part as the query thread sees it */
     pthread_rwlock_t lock;        /* held for reading while the store is read; for writing to change these */
     struct ang_store_part *store; /* NULL: closed */
+    const struct lane *holder;    /* whose takeover opened it, and closes it again */
     enum shard_state state;
 };
 
@@ -369,6 +370,18 @@ void takeover_push(struct takeover *t, const struct take *takes, size_t n); /* c
 void takeover_release(struct takeover *t, int32_t partition);               /* close its store, when it has come so far */
 void takeover_barrier_done(struct barrier *b);                              /* lane thread; b->er is set */
 void takeover_stop(struct takeover *t);
+
+/* ---- owning.c: the owners topic ---- */
+/* Writes an entry for each of the partitions; waits until all are acknowledged, at most wait_ms.  @thread any */
+struct ang_err *owning_say(struct lane *l, const int32_t *parts, size_t n, enum ang_owner_state state, int32_t generation,
+                           int wait_ms) ANG_MUST_USE;
+/* Before positions are fetched: earlier owners that have not released get half a second, then their transactional ids are fenced, as
+ * well as it goes.  An error is one of reading the topic.  os has caught up.  Blocks; takeover thread. */
+struct ang_err *owning_fence(struct lane *l, struct ang_owners *os, const struct take *takes, size_t n,
+                             int32_t generation) ANG_MUST_USE;
+/* Writes our entries again where an older one was written over them.  generations[partition]: under which we serve it, 0: we do
+ * not.  os was opened just now and has caught up. */
+struct ang_err *owning_audit(struct lane *l, struct ang_owners *os, const int32_t *generations) ANG_MUST_USE;
 
 /* ---- restore.c: from the log into the store; takeover thread ---- */
 /* "<root>[@edition][/<10 digits>]", with the digits when ret_first is not NULL; ret_id points into key. */

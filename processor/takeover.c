@@ -8,6 +8,10 @@
 
 #define STEP_TIMEOUT_MS 15000
 #define RETRY_MS 300
+#define SAY_MS 10000
+/* An entry that an earlier owner wrote late comes soon after the takeover, if at all. */
+#define AUDIT_FIRST_MS 5000
+#define AUDIT_MS (600 * 1000)
 /* A part that was last written longer ago than this may have missed tombstones: half of delete.retention.ms (7 d). */
 #define PART_AGE_MS (84LL * 3600 * 1000)
 
@@ -17,11 +21,11 @@ struct takeover {
     struct lane *lane;
     struct ang_opq q;
     pthread_t thread;
-    struct ang_owners *owners;
+    int32_t *serving; /* [partition]: generation under which we serve it, 0: we do not */
+    int64_t audit_ms; /* monotonic: when to look whether `owners` still says so */
     _Atomic bool stop;
     pthread_mutex_t lock;
     pthread_cond_t cond;
-    unsigned published; /* acknowledgements still to come */
 };
 
 struct job {
@@ -58,7 +62,11 @@ static struct ang_err *open_store(struct takeover *t, struct take *k) {
     char *identity;
 
     ANG_PT(pthread_rwlock_wrlock(&sh->lock));
-    if (sh->store == NULL) {
+    if (sh->holder != NULL && sh->holder != l)
+        er = ang_err_new_cls(ANG_E_STORE_LOCKED, ANG_RETRY, "partition %d is still being released by another lane", k->partition);
+    else
+        sh->holder = l;
+    if (er == NULL && sh->store == NULL) {
         identity = ang_sprintf("%s %s%s/%d", worker_cluster(l->worker), l->set->topology.prefix, l->domain->name,
                                k->partition);
         er = ang_store_part_open(worker_store(l->worker), l->domain->name, k->partition, identity, PART_AGE_MS, &sh->store);
@@ -90,15 +98,34 @@ static void token_here(void *arg) {
         a->er = ang_log_member_token(a->l->member, &a->token);
 }
 
-static struct ang_err *renew(struct lane *l) {
+static struct ang_err *token_of(struct lane *l, struct ang_log_token **ret_token) {
     struct token_ask a = {.l = l};
 
     ang_loop_call(l->loop, token_here, &a);
-    if (a.er != NULL)
-        return (a.er);
-    a.er = committer_renew(l->committer, a.token);
-    ang_log_token_unref(a.token);
+    *ret_token = a.token;
     return (a.er);
+}
+
+/* Nothing is open under our own ids, nor under those of earlier owners that did not release: else what they left open holds
+ * our positions back until it times out. */
+static struct ang_err *clear_way(struct takeover *t, const struct job *j, struct ang_owners *owners, const char **step) {
+    struct lane *l = t->lane;
+    struct ang_log_token *token;
+    struct ang_err *er = token_of(l, &token);
+
+    if (er != NULL)
+        return (er);
+    if (l->renew) {
+        *step = "initialising the transactional ids";
+        er = committer_renew(l->committer, token);
+        l->renew = er != NULL;
+    }
+    if (er == NULL) {
+        *step = "fencing earlier owners";
+        er = owning_fence(l, owners, j->takes, j->n, ang_log_token_generation(token));
+    }
+    ang_log_token_unref(token);
+    return (er);
 }
 
 /* ---- step 1: positions ---- */
@@ -122,8 +149,8 @@ static struct ang_err *compare(struct takeover *t, struct ang_pos *pos, struct a
     return (NULL);
 }
 
-static struct ang_err *positions(struct takeover *t, const struct job *j, struct ang_pos *pos, struct ang_buf *metas,
-                                 struct ang_buf *mem) {
+static struct ang_err *positions(struct takeover *t, const struct job *j, const struct ang_owners *owners, struct ang_pos *pos,
+                                 struct ang_buf *metas, struct ang_buf *mem) {
     struct lane *l = t->lane;
     struct ang_err *er;
     size_t i;
@@ -143,7 +170,7 @@ static struct ang_err *positions(struct takeover *t, const struct job *j, struct
                 return (er);
             continue;
         }
-        if (ang_owners_get(t->owners, l->domain->group, pos[i].partition).state != ANG_OWNER_NONE)
+        if (ang_owners_get(owners, l->domain->group, pos[i].partition).state != ANG_OWNER_NONE)
             return (ang_err_new_cls(ANG_E_LOG_POSITION, ANG_RETRY,
                                     "%s partition %d: the group %s has run before, but no position is committed; asking again. "
                                     "If this stays, name one with `angzarr replay --from`",
@@ -191,46 +218,53 @@ static struct ang_err *barrier(struct takeover *t, struct job *j, struct ang_pos
 }
 
 /* ---- step 4: owners ---- */
-static void published(void *arg, struct ang_err *er, int64_t offset) {
-    struct takeover *t = arg;
-
-    (void)offset;
-    if (er != NULL)
-        ANG_LOG_EVERY(5000, ANG_LOG_WARN, "OWNERS-WRITE", "an entry of the owners topic could not be written", "error", er->msg);
-    ANG_PT(pthread_mutex_lock(&t->lock));
-    t->published--;
-    ANG_PT(pthread_cond_broadcast(&t->cond));
-    ANG_PT(pthread_mutex_unlock(&t->lock));
-}
-
-static struct ang_err *publish(struct takeover *t, const struct job *j, enum ang_owner_state state) {
+static struct ang_err *say_serving(struct takeover *t, const struct job *j) {
     struct lane *l = t->lane;
-    const struct ang_worker_conf *wc = worker_conf(l->worker);
-    const char *ids[2] = {l->txn_id[0], l->txn_id[1]};
-    struct ang_owner o = {.state = state,
-                          .endpoint = wc->endpoint,
-                          .worker = worker_id(l->worker),
-                          .generation = l->generation,
-                          .start_ms = worker_started_ms(l->worker)};
-    struct ang_err *er = NULL;
+    const int32_t generation = l->generation;
+    int32_t *parts = ang_calloc(j->n + 1, sizeof *parts), n = 0;
+    struct ang_err *er;
     size_t i;
 
-    for (i = 0; er == NULL && i < j->n; i++) {
-        ANG_PT(pthread_mutex_lock(&t->lock));
-        t->published++;
-        ANG_PT(pthread_mutex_unlock(&t->lock));
-        er = ang_owners_publish(l->log, wc->topology, l->domain->group, j->takes[i].partition, &o, ids, 2, published, t);
-        if (er != NULL) {
-            ANG_PT(pthread_mutex_lock(&t->lock));
-            t->published--;
-            ANG_PT(pthread_mutex_unlock(&t->lock));
-        }
+    for (i = 0; i < j->n; i++)
+        parts[i] = j->takes[i].partition;
+    er = owning_say(l, parts, j->n, ANG_OWNER_SERVING, generation, SAY_MS);
+    for (i = 0; i < j->n; i++) {
+        if (!current(t, &j->takes[i]))
+            parts[n++] = j->takes[i].partition; /* has gone meanwhile, and nobody said so */
+        else if (er == NULL)
+            t->serving[j->takes[i].partition] = generation;
     }
-    ANG_PT(pthread_mutex_lock(&t->lock));
-    while (t->published > 0)
-        ANG_PT(pthread_cond_wait(&t->cond, &t->lock));
-    ANG_PT(pthread_mutex_unlock(&t->lock));
+    if (er == NULL && n > 0)
+        er = owning_say(l, parts, (size_t)n, ANG_OWNER_RELEASED, generation, SAY_MS);
+    free(parts);
+    t->audit_ms = ang_now_ms() + AUDIT_FIRST_MS;
     return (er);
+}
+
+/* A late entry of an earlier owner is found and ours written again. */
+static void audit(struct takeover *t) {
+    struct lane *l = t->lane;
+    struct ang_owners *owners = NULL;
+    struct ang_err *er;
+    int32_t p;
+
+    t->audit_ms = ang_now_ms() + AUDIT_MS;
+    for (p = 0; p < l->domain->partitions && t->serving[p] == 0; p++)
+        ;
+    if (p == l->domain->partitions)
+        return;
+    er = ang_owners_open(l->log, worker_conf(l->worker)->topology, NULL, NULL, &owners);
+    if (er == NULL)
+        er = ang_owners_catch_up(owners, STEP_TIMEOUT_MS);
+    if (er == NULL)
+        er = owning_audit(l, owners, t->serving);
+    ang_owners_close(owners);
+    if (er == NULL)
+        return;
+    ANG_LOG_EVERY(60000, ANG_LOG_WARN, "OWNERS-AUDIT", "the owners topic could not be looked through, trying again", "error",
+                  er->msg);
+    ang_err_free(&er);
+    t->audit_ms = ang_now_ms() + AUDIT_FIRST_MS;
 }
 
 /* ---- one attempt ---- */
@@ -239,6 +273,7 @@ static struct ang_err *attempt(struct takeover *t, struct job *j) {
     const size_t n_pos = j->n * N_INPUTS;
     struct ang_buf mem = {NULL, 0, 0}, *metas = ang_calloc(n_pos, sizeof *metas);
     struct ang_pos *pos = ang_calloc(n_pos, sizeof *pos);
+    struct ang_owners *owners = NULL;
     const char *step = "opening the state store";
     struct ang_err *er = NULL;
     char id[37];
@@ -249,19 +284,15 @@ static struct ang_err *attempt(struct takeover *t, struct job *j) {
     ANG_KILL_POINT("takeover-store");
     if (er == NULL) {
         step = "reading the owners topic";
-        if (t->owners == NULL)
-            er = ang_owners_open(l->log, worker_conf(l->worker)->topology, NULL, NULL, &t->owners);
+        er = ang_owners_open(l->log, worker_conf(l->worker)->topology, NULL, NULL, &owners);
         if (er == NULL)
-            er = ang_owners_catch_up(t->owners, STEP_TIMEOUT_MS);
+            er = ang_owners_catch_up(owners, STEP_TIMEOUT_MS);
     }
-    if (er == NULL && l->renew) { /* else an open transaction of ours holds the positions back until it times out */
-        step = "initialising the transactional ids";
-        er = renew(l);
-        l->renew = er != NULL;
-    }
+    if (er == NULL)
+        er = clear_way(t, j, owners, &step);
     if (er == NULL) {
         step = "fetching committed positions";
-        er = positions(t, j, pos, metas, &mem);
+        er = positions(t, j, owners, pos, metas, &mem);
         ANG_KILL_POINT("takeover-positions");
     }
     if (er == NULL) {
@@ -281,9 +312,10 @@ static struct ang_err *attempt(struct takeover *t, struct job *j) {
         er = refusals_until(l, &j->takes[i]);
     if (er == NULL) {
         step = "writing the owners topic";
-        er = publish(t, j, ANG_OWNER_SERVING);
+        er = say_serving(t, j);
         ANG_KILL_POINT("takeover-serving");
     }
+    ang_owners_close(owners); /* kept open it would cost 0.1 % of a core and its memory */
     for (i = 0; i < n_pos; i++)
         ang_buf_fini(&metas[i]);
     free(metas);
@@ -330,9 +362,6 @@ static void job_run(struct ang_op *op, bool shutdown) {
                       t->lane->domain->name, "partitions", ANG_F("%zu", j->n), "error", j->er->msg);
         pause_ms(t, RETRY_MS);
     }
-    /* A reader kept open costs 0.1 % of a core and its memory; the next takeover reads the topic again, which is small. */
-    ang_owners_close(t->owners);
-    t->owners = NULL;
     if (j->n == 0 || shutdown || t->stop) {
         ang_err_free(&j->er);
         free(j->takes);
@@ -365,8 +394,11 @@ static void close_store(struct takeover *t, int32_t partition) {
     struct shard *sh = t->lane->parts[partition].shard;
 
     ANG_PT(pthread_rwlock_wrlock(&sh->lock));
-    ang_store_part_close(sh->store);
-    sh->store = NULL;
+    if (sh->holder == t->lane) {
+        ang_store_part_close(sh->store);
+        sh->store = NULL;
+        sh->holder = NULL;
+    }
     ANG_PT(pthread_rwlock_unlock(&sh->lock));
 }
 
@@ -374,6 +406,7 @@ static void release_run(struct ang_op *op, bool shutdown) {
     struct release *r = ANG_CONTAINER(op, struct release, op);
     (void)shutdown;
 
+    r->t->serving[r->partition] = 0;
     close_store(r->t, r->partition);
     free(r);
 }
@@ -392,8 +425,10 @@ static void *takeover_main(void *arg) {
 
     pthread_setname_np(pthread_self(), "ang-takeover");
     while (!t->stop) {
-        (void)ang_opq_wait(&t->q, ANG_NEVER);
+        (void)ang_opq_wait(&t->q, t->audit_ms);
         (void)ang_opq_run(&t->q);
+        if (!t->stop && ang_now_ms() >= t->audit_ms)
+            audit(t);
     }
     return (NULL);
 }
@@ -403,6 +438,8 @@ struct takeover *takeover_new(struct lane *l) {
 
     t->magic = TAKEOVER_MAGIC;
     t->lane = l;
+    t->serving = ang_calloc((size_t)l->domain->partitions, sizeof *t->serving);
+    t->audit_ms = ANG_NEVER;
     ang_opq_init(&t->q, NULL, NULL);
     ANG_PT(pthread_mutex_init(&t->lock, NULL));
     ANG_PT(pthread_cond_init(&t->cond, NULL));
@@ -429,11 +466,11 @@ void takeover_stop(struct takeover *t) {
     ang_opq_push(&t->q, &wake);
     ANG_PT(pthread_join(t->thread, NULL));
     ang_opq_fini(&t->q);
-    ang_owners_close(t->owners);
     for (i = 0; i < t->lane->domain->partitions; i++)
         close_store(t, i);
     ANG_PT(pthread_mutex_destroy(&t->lock));
     ANG_PT(pthread_cond_destroy(&t->cond));
     t->magic = 0;
+    free(t->serving);
     free(t);
 }

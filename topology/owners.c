@@ -14,6 +14,8 @@
 struct entry {
     char *key; /* "<group>/<partition>" */
     char *endpoint, *worker;
+    char **ids;
+    size_t n_ids;
     struct ang_owner owner;
 };
 
@@ -28,6 +30,35 @@ struct ang_owners {
     char *awaited; /* key of the marker that catch_up waits for */
     bool caught_up;
 };
+
+static void clear(struct entry *e) {
+    size_t i;
+
+    for (i = 0; i < e->n_ids; i++)
+        free(e->ids[i]);
+    free(e->ids);
+    free(e->endpoint);
+    free(e->worker);
+}
+
+static void fill(struct entry *e, const Angzarr__Ext__OwnerRecord *m, enum ang_owner_state state) {
+    size_t i;
+
+    e->endpoint = ang_strdup(m->endpoint);
+    e->worker = ang_strdup(m->worker_id);
+    e->n_ids = m->n_transactional_ids;
+    e->ids = ang_calloc(e->n_ids + 1, sizeof *e->ids);
+    for (i = 0; i < e->n_ids; i++)
+        e->ids[i] = ang_strdup(m->transactional_ids[i]);
+    e->owner = (struct ang_owner){.state = state,
+                                  .endpoint = e->endpoint,
+                                  .worker = e->worker,
+                                  .generation = m->generation,
+                                  .start_ms = m->start_ms,
+                                  .percent = m->percent,
+                                  .txn_ids = (const char *const *)e->ids,
+                                  .n_txn_ids = e->n_ids};
+}
 
 struct ang_err *ang_owners_open(struct ang_log *log, const struct ang_topology *t, void (*wake)(void *), void *arg,
                                 struct ang_owners **ret_o) {
@@ -58,9 +89,8 @@ void ang_owners_close(struct ang_owners *o) {
     ANG_CHECK(o, ANG_OWNERS_MAGIC);
     ang_log_reader_close(o->reader);
     for (i = 0; i < o->n; i++) {
+        clear(&o->entries[i]);
         free(o->entries[i].key);
-        free(o->entries[i].endpoint);
-        free(o->entries[i].worker);
     }
     free(o->entries);
     free(o->awaited);
@@ -121,21 +151,15 @@ static bool take(struct ang_owners *o, const struct ang_rec *rec) {
         return (false);
     }
     if (e != NULL && older(m, &e->owner)) {
+        e->owner.hidden = true;
         angzarr__ext__owner_record__free_unpacked(m, NULL);
         return (false);
     }
     if (e == NULL)
         e = add(o, rec->key);
-    free(e->endpoint);
-    free(e->worker);
-    e->endpoint = ang_strdup(m->endpoint);
-    e->worker = ang_strdup(m->worker_id);
-    e->owner = (struct ang_owner){.state = state_of(m->state),
-                                  .endpoint = e->endpoint,
-                                  .worker = e->worker,
-                                  .generation = m->generation,
-                                  .start_ms = m->start_ms,
-                                  .percent = m->percent};
+    else
+        clear(e);
+    fill(e, m, state_of(m->state));
     angzarr__ext__owner_record__free_unpacked(m, NULL);
     return (true);
 }

@@ -21,6 +21,9 @@ struct ang_owner { /* an entry; borrowed until the next poll */
     int32_t generation;
     int64_t start_ms; /* wall clock at which that owner's process started */
     uint32_t percent; /* restoring */
+    const char *const *txn_ids; /* that its transactions run under */
+    size_t n_txn_ids;
+    bool hidden; /* an older entry was written after it, and would be what compaction leaves */
 };
 
 /* Reads the topic from its beginning.  wake: call ang_owners_poll soon; any thread. */

@@ -117,9 +117,10 @@ def stand_still_until_lost(worker, other):
 
 
 @pytest.mark.kafka_only
+@pytest.mark.parametrize("lanes", [1, 3])
 @pytest.mark.timeout(3600)
-def test_partitions_move_between_workers_under_load(make_system, fast_logic, run_load):
-    system = make_system({"order": fast_logic.address}, partitions=6, two=True, workers=2).up()
+def test_partitions_move_between_workers_under_load(make_system, fast_logic, run_load, lanes):
+    system = make_system({"order": fast_logic.address}, partitions=6, two=True, workers=2, settings={"worker": {"lanes": lanes}}).up()
     load = run_load(system)
     load.wait_ok(200, 120)
     for role in (*system.workers, system.gateway):  # each leaves in the middle of it, and comes back

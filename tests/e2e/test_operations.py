@@ -107,6 +107,23 @@ def test_everything_is_there_after_a_restart_and_after_a_kill(make_system, make_
     checker.no_complaint(checker.agree(client, "order", records))
 
 
+def test_several_lanes_of_one_process_share_the_partitions(make_system, make_logic):
+    system = make_system({"order": make_logic().address}, partitions=6, settings={"worker": {"lanes": 3}}).up()
+    client = system.client()
+    roots = [new_root() for _ in range(40)]
+    for sequence in range(2):
+        for root in roots:
+            assert numbers(client.do("order", root, sequence)) == [sequence]
+    assigned = [line for line in system.worker.log_lines() if line["id"] == "ASSIGNED"]
+    assert sum(int(line["partitions"]) for line in assigned) >= 6 and len(assigned) >= 3
+    system.worker.kill()
+    system.up()
+    client = system.client()
+    for root in roots:
+        assert numbers(client.do("order", root, 2)) == [2]
+    assert system.worker.terminate() == 0
+
+
 def test_a_second_process_on_the_same_folder_ends_with_status_2(make_system, make_logic):
     system = make_system({"order": make_logic().address}, partitions=1).up()
     config = json.loads(json.dumps(system.config))

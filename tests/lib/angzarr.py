@@ -48,9 +48,13 @@ class Role(Process):
     def __init__(self, name, role, config, folder, env=None):
         self.role, self.config = role, config
         self.config_path = os.path.join(folder, f"{name}.yaml")
-        # JSON is YAML: no library is needed to write it.
-        pathlib.Path(self.config_path).write_text(json.dumps(config, indent=2))
+        self.write()
         super().__init__(name, [binary(), role, "--config", self.config_path], folder, env={"ANGZARR_LOG": "info,json", **(env or {})})
+
+    def write(self):
+        """The configuration, as it is now."""
+        # JSON is YAML: no library is needed to write it.
+        pathlib.Path(self.config_path).write_text(json.dumps(self.config, indent=2))
 
     def launch(self, kill=None):
         """Starts it and does not wait; kill names a kill point."""

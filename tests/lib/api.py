@@ -52,6 +52,7 @@ pb = _Package(pool, "angzarr")
 pb.test = _Package(pool, "angzarr_test")
 pb.health = _Package(pool, "grpc.health.v1")
 pb.wkt = _Package(pool, "google.protobuf")
+pb.ext = _Package(pool, "angzarr.ext")
 
 TYPE_URL = "type.googleapis.com/"
 __all__ = ["pb", "pool", "descriptors", "TYPE_URL", "pack", "unpack"]

@@ -1,0 +1,231 @@
+"""Several workers of one group: who owns what, how partitions move, what clients see of it (lane.md L16, L21, L22).  Kafka only."""
+
+import threading
+import time
+
+import pytest
+from confluent_kafka import Producer
+
+from lib import checker
+from lib.api import pb
+from lib.client import Status, new_root
+from lib.procs import SCALE, eventually
+from rules_lib import root_in
+
+ext = pb.ext
+SESSION = 6.0  # seconds, worker.session_timeout by default
+PARTITIONS = 6
+
+pytestmark = pytest.mark.kafka_only
+
+
+class Probe(threading.Thread):
+    """A caller that sends one command after the other to one root of a partition, and notes how long each took."""
+
+    def __init__(self, client, root):
+        super().__init__(daemon=True)
+        self.client, self.root = client, root
+        self.took, self.errors, self.sent = [], [], []
+        self.over = False
+
+    def run(self):
+        sequence = 0
+        while not self.over:
+            began = time.monotonic()
+            id = f"{self.root.hex()}-{sequence}"
+            try:
+                self.client.do("order", self.root, sequence, id=id, timeout=30)
+                self.sent.append(checker.Sent(id, self.root, 1, "ok", (sequence,)))
+            except Status as e:
+                self.errors.append(str(e))
+                return
+            self.took.append((began, time.monotonic() - began))
+            sequence += 1
+            time.sleep(0.005)
+
+    def worst(self, since):
+        """The longest wait that ended after `since`, and of what is under way."""
+        return max([took for began, took in list(self.took) if began + took >= since], default=0)
+
+
+@pytest.fixture
+def probes():
+    made = []
+
+    def start(system):
+        for partition in range(system.partitions):
+            made.append(Probe(system.client(), root_in(partition, system.partitions)))
+        for probe in made:
+            probe.start()
+        answered(made, 5)
+        return made
+    yield start
+    for probe in made:
+        probe.over = True
+    for probe in made:
+        probe.join(40)
+
+
+def answered(probes, more, timeout=60):
+    """Until each has got so many more answers."""
+    targets = [len(p.took) + more for p in probes]
+    eventually(lambda: all(len(p.took) >= t or p.errors for p, t in zip(probes, targets)), timeout, what="answers in every partition")
+
+
+def no_errors(probes):
+    assert [p.errors for p in probes if p.errors] == []
+
+
+def judge(system, probes):
+    for probe in probes:
+        probe.over = True
+    for probe in probes:
+        probe.join(60)
+    no_errors(probes)
+    checker.prove(system, system.client(), "order", [s for p in probes for s in p.sent])
+
+
+def owners(system, group="order.aggregate"):
+    """{partition: [OwnerRecord, …]} in the order of the topic."""
+    found = {}
+    for m in checker.read_topic(system.kafka.bootstrap, system.topic("owners")):
+        key = m.key().decode()
+        if key.startswith(system.topic(group) + "/") and m.value() is not None:
+            found.setdefault(int(key.rsplit("/", 1)[1]), []).append(ext.OwnerRecord.FromString(m.value()))
+    return found
+
+
+def shared_out(system, workers):
+    """Each of them serves something."""
+    def check():
+        last = {p: records[-1] for p, records in owners(system).items()}
+        serving = {r.worker_id for r in last.values() if r.state == ext.OwnerRecord.SERVING}
+        return len(last) == system.partitions and serving == {w.config["worker"]["id"] for w in workers}
+    eventually(check, 60, every=0.2, what="the partitions to be shared out")
+
+
+def logged(role, id):
+    return [line for line in role.log_lines() if line["id"] == id]
+
+
+# ---- L21: leaving
+
+@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.timeout(300)
+def test_L21_sigterm_moves_partitions_at_once_and_no_caller_sees_it(make_system, logic, probes, workers):
+    system = make_system({"order": logic.address}, two=True, partitions=PARTITIONS, workers=workers).up()
+    shared_out(system, system.workers)
+    callers = probes(system)
+    for worker in system.workers:
+        since = time.monotonic()
+        assert worker.terminate() == 0, worker.log()[-4000:]
+        answered(callers, 3)
+        assert max(p.worst(since) for p in callers) < 2 * SCALE
+        worker.up()
+        shared_out(system, system.workers)
+    for worker in system.workers:  # everybody released what was taken from them: nobody was fenced
+        assert logged(worker, "FENCED-OWNER") == []
+    released = {r.worker_id for records in owners(system).values() for r in records if r.state == ext.OwnerRecord.RELEASED}
+    assert released == {w.config["worker"]["id"] for w in system.workers}
+    judge(system, callers)
+
+
+# ---- L16: fencing
+
+@pytest.mark.timeout(300)
+def test_L16_a_killed_owner_is_fenced_and_replaced_within_its_session(make_system, logic, probes):
+    system = make_system({"order": logic.address}, two=True, partitions=PARTITIONS, workers=2).up()
+    shared_out(system, system.workers)
+    callers = probes(system)
+    first, second = system.workers
+    since = time.monotonic()
+    first.kill()
+    answered(callers, 3)
+    worst = max(p.worst(since) for p in callers)
+    assert worst < (SESSION + 3) * SCALE, worst
+    fenced = {line["transactional_id"] for line in logged(second, "FENCED-OWNER")}
+    assert fenced == {f"{system.prefix}order-w0-0-{k}" for k in (0, 1)}
+    first.up()
+    shared_out(system, system.workers)
+    judge(system, callers)
+
+
+@pytest.mark.parametrize("fenced", [True, False], ids=["older", "newer"])
+@pytest.mark.timeout(120)
+def test_L16_only_an_older_owner_is_fenced(make_system, logic, fenced):
+    system = make_system({"order": logic.address}, two=True, partitions=1).up()
+    system.client().do("order", new_root())
+    assert system.worker.terminate() == 0
+    entry = owners(system)[0][-1]
+    assert entry.state == ext.OwnerRecord.RELEASED
+    id = system.topic("somebody-else")
+    other = Producer({"bootstrap.servers": system.kafka.bootstrap, "transactional.id": id})
+    other.init_transactions(30)
+    other.begin_transaction()
+    other.produce(system.topic("order.dlq"), b"x", partition=0)
+    other.flush(10)
+    say(system, 0, ext.OwnerRecord(worker_id="other", endpoint="127.0.0.1:1", transactional_ids=[id], state=ext.OwnerRecord.SERVING,
+                                   generation=entry.generation if fenced else 1 << 30, start_ms=entry.start_ms + 1))
+    system.worker.up()
+    if fenced:
+        with pytest.raises(Exception, match="(?i)fenced|epoch"):
+            other.commit_transaction(10)
+    else:
+        other.commit_transaction(10)
+    assert [line["transactional_id"] for line in logged(system.worker, "FENCED-OWNER")] == ([id] if fenced else [])
+
+
+def say(system, partition, record):
+    producer = Producer({"bootstrap.servers": system.kafka.bootstrap})
+    producer.produce(system.topic("owners"), record.SerializeToString(), f"{system.topic('order.aggregate')}/{partition}".encode(), partition=0)
+    assert producer.flush(10) == 0
+
+
+@pytest.mark.timeout(120)
+def test_L16_two_processes_of_one_name_do_not_both_go_on(make_system, logic):
+    system = make_system({"order": logic.address}, two=True, partitions=2, workers=2)
+    first, second = system.workers
+    second.config["worker"]["id"] = first.config["worker"]["id"]
+    second.config["state"]["path"] += "-elsewhere"  # else the lock of the folder keeps it out, with status 2
+    second.write()
+    system.gateway.launch()
+    first.up()
+    second.launch()
+    eventually(lambda: not (first.running() and second.running()), 60, what="one of the two to end")
+    ended = second if first.running() else first
+    assert ended.popen.returncode == 3, ended.log()[-4000:]
+    assert "w0" in ended.log()
+    assert (first if ended is second else second).running()
+
+
+# ---- L22: entries of owners
+
+@pytest.mark.timeout(120)
+def test_L22_an_entry_that_an_older_owner_writes_late_is_written_over(make_system, logic):
+    system = make_system({"order": logic.address}, two=True, partitions=1).up()
+    [entry] = owners(system)[0]
+    assert entry.state == ext.OwnerRecord.SERVING
+    say(system, 0, ext.OwnerRecord(worker_id="old", endpoint="127.0.0.1:1", generation=entry.generation - 1, state=ext.OwnerRecord.SERVING,
+                                   start_ms=1))
+    client = system.client()
+    client.do("order", new_root())  # the gateway did not follow it
+    eventually(lambda: owners(system)[0][-1].worker_id == "w0", 30, every=0.3, what="the owner to write its entry again")
+    assert len(owners(system)[0]) == 3
+    assert logged(system.worker, "OWNER-REASSERTED")
+    system.gateway.kill()
+    system.gateway.up()
+    client.do("order", new_root(), timeout=30)
+
+
+# ---- all of it at once
+
+@pytest.mark.timeout(300)
+def test_a_rolling_restart_of_everything_is_seen_by_no_caller(make_system, logic, probes):
+    system = make_system({"order": logic.address}, two=True, partitions=PARTITIONS, workers=3).up()
+    shared_out(system, system.workers)
+    callers = probes(system)
+    for worker in system.workers:
+        assert worker.terminate() == 0, worker.log()[-4000:]
+        worker.up()
+        answered(callers, 3)
+    judge(system, callers)
