@@ -63,6 +63,8 @@ struct ang_settings {
     struct {
         int64_t call_timeout_ms, command_ttl_ms, message; /* message: bytes */
         int calls;          /* concurrent calls per business address */
+        int64_t slow_after_ms;
+        int slow_calls; /* beside them */
         int max_unfinished; /* records of a partition that are open at once */
         int64_t dedupe_window_ms;
     } limits;

@@ -72,6 +72,10 @@ ANG_SETTING(limits, command_ttl, DURATION, limits.command_ttl_ms, "24h", IN(ANG_
             "Time after which a command without a deadline is given up.")
 ANG_SETTING(limits, calls, INT, limits.calls, "512", IN(1, 65536), NULL,
             "Calls under way at once to one address of business logic.")
+ANG_SETTING(limits, slow_after, DURATION, limits.slow_after_ms, "1s", IN(10, ANG_HOUR), NULL,
+            "A call that takes longer, and far longer than usual, no longer counts in `limits.calls` but in `limits.slow_calls`.")
+ANG_SETTING(limits, slow_calls, INT, limits.slow_calls, "1024", IN(1, 65536), NULL,
+            "Slow calls under way at once; beyond it the oldest is cancelled when others wait, and made again later.")
 ANG_SETTING(limits, max_unfinished, INT, limits.max_unfinished, "10000", IN(1, 1000000), NULL,
             "Commands of a partition that are open at once; more wait in the log.")
 ANG_SETTING(limits, dedupe_window, DURATION, limits.dedupe_window_ms, "24h", IN(ANG_SECOND, 7 * ANG_DAY), NULL,

@@ -89,6 +89,8 @@ struct ang_out { /* a record to write; borrows everything */
     /* filled in by a successful commit */
     int64_t offset;  /* ANG_OFFSET_NONE when the log did not say */
     int64_t time_ms; /* log append time; our wall clock when the log did not say */
+    /* filled in by a commit that failed: the log will not take it, nor perhaps its neighbours of the same partition */
+    bool refused;
 };
 
 /* done runs exactly once, on a thread of the log, and must not block: er is NULL and offset valid, or er says why not

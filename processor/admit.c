@@ -294,6 +294,8 @@ void admit(struct lane *l, struct ang_rec *rec) {
         finish(w);
         return;
     }
+    if (poison_drop(w))
+        return;
     er = parse(w);
     if (er != NULL) {
         reject(w, er->msg);
@@ -307,6 +309,8 @@ void admit(struct lane *l, struct ang_rec *rec) {
     }
     memcpy(w->root_id.id, w->book.cover.root.p, 16);
     w->root_id.edition = w->book.cover.edition;
+    if (poison_end(w))
+        return;
     to = ang_partition_of_root(w->root_id.id, l->domain->partitions);
     if (to != p->no)
         forward(w, to);

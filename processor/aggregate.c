@@ -132,28 +132,14 @@ void aggregate_next(struct root *r) {
         return;
     r->stepping = true;
     while (r->running == NULL && (w = TAILQ_FIRST(&r->queue)) != NULL) {
-        if (l->calls >= l->set->limits.calls) {
-            if (!r->is_waiting)
-                TAILQ_INSERT_TAIL(&l->ready, r, wait);
-            r->is_waiting = true;
+        if (!slots_take(r))
             break;
-        }
         TAILQ_REMOVE(&r->queue, w, link);
         start(w);
         if (p->epoch != epoch)
             return; /* the store failed: the part was dropped, r is gone */
     }
     r->stepping = false;
-}
-
-void aggregate_slot_free(struct lane *l) {
-    struct root *r;
-
-    while (l->calls < l->set->limits.calls && (r = TAILQ_FIRST(&l->ready)) != NULL) {
-        TAILQ_REMOVE(&l->ready, r, wait);
-        r->is_waiting = false;
-        aggregate_next(r);
-    }
 }
 
 /* ---- what the business answered ---- */

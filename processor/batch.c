@@ -7,7 +7,6 @@
 #include <stdio.h>
 
 /* A transaction is not made larger than this; the rest waits for the next one. */
-#define BATCH_WORKS_MAX 10000
 #define BATCH_BYTES_MAX (8 << 20)
 #define PRUNE_EVERY_MS 10000
 #define PRUNE_ROWS 2000
@@ -66,7 +65,7 @@ static size_t take_works(struct batch *b) {
     struct effect *e;
     size_t n = 0, bytes = 0;
 
-    while (n < BATCH_WORKS_MAX && bytes < BATCH_BYTES_MAX && (w = TAILQ_FIRST(&l->done)) != NULL) {
+    while (n < l->batch_max && bytes < BATCH_BYTES_MAX && (w = TAILQ_FIRST(&l->done)) != NULL) {
         TAILQ_REMOVE(&l->done, w, link);
         l->n_done--;
         TAILQ_INSERT_TAIL(&b->works, w, link);
@@ -78,6 +77,7 @@ static size_t take_works(struct batch *b) {
         }
         n++;
     }
+    b->n_works = n;
     return (n);
 }
 

@@ -30,7 +30,8 @@ static void retry_fire(struct ang_timer *t) {
     struct work *w = ANG_CONTAINER(t, struct work, retry);
 
     ANG_CHECK(w, WORK_MAGIC);
-    business_call(w);
+    if (slots_take(w->root))
+        business_call(w);
 }
 
 /* After an answer that may be different next time: again, unless the caller's time would be over by then. */
@@ -68,6 +69,24 @@ static void timed_out(struct work *w) {
         return;
     }
     finish_open(w, &st);
+}
+
+void business_evict(struct work *w, const char *why) {
+    struct lane *l = w->part->lane;
+
+    ANG_LOG_EVERY(5000, ANG_LOG_WARN, "SLOW-CALLS",
+                  "too many calls to the business logic are slow: the oldest are cancelled and made again later", "domain",
+                  l->domain->name, "address", l->domain->business->address, "why", why, "slow", ANG_F("%d", l->n_slow_calls));
+    w->evicted = true;
+    w->evictions++;
+    ang_rpc_call_cancel(w->call);
+}
+
+static void again(struct work *w) {
+    if (ang_wall_ms() + 2 * RETRY_MAX_MS < w->deadline_ms)
+        retry(w, "DEADLINE_EXCEEDED", ang_slice_str("it takes far longer than other calls"));
+    else
+        timed_out(w);
 }
 
 static void refused(struct work *w, const struct ang_rpc_result *res) {
@@ -128,6 +147,10 @@ static void answered(struct work *w, const struct ang_rpc_result *res) {
         refused(w, res);
 }
 
+static bool has_answered(uint32_t code) {
+    return (code != ANG_UNAVAILABLE && code != ANG_DEADLINE_EXCEEDED && code != ANG_CANCELLED);
+}
+
 static void call_done(void *arg, const struct ang_rpc_result *res) {
     struct work *w;
     struct lane *l;
@@ -135,12 +158,14 @@ static void call_done(void *arg, const struct ang_rpc_result *res) {
     ANG_CAST(w, arg, WORK_MAGIC);
     l = w->part->lane;
     w->call = NULL;
-    l->calls--;
+    slots_end(w, has_answered(res->code) ? ang_now_us() - w->call_since_us : 0);
     if (w->root == NULL)
         work_free(w); /* its part was dropped meanwhile */
+    else if (w->evicted && res->code != ANG_OK)
+        again(w);
     else
         answered(w, res);
-    aggregate_slot_free(l);
+    slots_serve(l);
 }
 
 /* ContextualCommand{events: EventBook{cover, snapshot, pages, next_sequence}, command}: the history as slices of what is
@@ -189,7 +214,8 @@ void business_call(struct work *w) {
     meta[req.n_meta++] = (struct ang_meta){"x-correlation-id", w->book.cover.correlation_id};
     if (ang_rec_hdr(w->rec, "traceparent", &trace))
         meta[req.n_meta++] = (struct ang_meta){"traceparent", trace};
-    l->calls++;
+    w->evicted = false;
+    slots_begin(w);
     w->call = ang_rpc_call_start(l->business, &req);
 }
 

@@ -210,6 +210,7 @@ static void committed(struct lane *l, struct batch *b) {
     size_t i;
     int k;
 
+    poison_committed(l, b);
     for (i = 0; i < b->n_parts; i++) {
         struct part *p = b->parts[i].part;
 
@@ -248,6 +249,8 @@ static void aborted(struct lane *l, struct batch *b, bool unknown) {
                   unknown ? "the outcome of a transaction is unknown: it is read from the log"
                           : "a transaction was aborted: its commands run again",
                   "domain", l->domain->name, "error", b->er->msg);
+    if (!unknown)
+        poison_aborted(l, b);
     l->committing = b; /* part_drop looks there */
     for (i = 0; i < b->n_parts; i++) {
         struct part *p = b->parts[i].part;
@@ -366,6 +369,7 @@ static void seal(struct lane *l) {
         l->committing = NULL;
         return;
     }
+    l->committing->began_ms = ang_now_ms();
     committer_push(l->committer, l->committing);
 }
 
@@ -424,10 +428,12 @@ struct lane *lane_new(struct ang_worker *w, const struct ang_domain *d, int inde
     l->log = wc->log;
     l->index = index;
     l->idle_max = worker_cache_share(w);
+    l->batch_max = BATCH_WORKS_MAX;
+    STAILQ_INIT(&l->poisons);
     l->instance = ang_sprintf("%s%s-%s-%d", l->set->topology.prefix, d->name, worker_id(w), index);
     for (k = 0; k < 2; k++)
         l->txn_id[k] = ang_sprintf("%s-%d", l->instance, k);
-    TAILQ_INIT(&l->ready);
+    slots_init(l);
     TAILQ_INIT(&l->idle);
     TAILQ_INIT(&l->done);
     STAILQ_INIT(&l->spare_effects);
@@ -508,7 +514,7 @@ struct look {
 static void look_here(void *arg) {
     struct look *lk = arg;
 
-    lk->busy = lk->l->committing != NULL || lk->l->n_done > 0 || lk->l->calls > 0;
+    lk->busy = lk->l->committing != NULL || lk->l->n_done > 0 || lk->l->n_calls + lk->l->n_slow_calls > 0;
 }
 
 static void leave_here(void *arg) {
@@ -519,6 +525,7 @@ static void leave_here(void *arg) {
     l->stopped = true;
     ang_timer_cancel(l->loop, &l->tick);
     ang_timer_cancel(l->loop, &l->poll_timer);
+    ang_timer_cancel(l->loop, &l->look);
     drop_stale_barriers(l);
 }
 
@@ -556,6 +563,7 @@ void lane_stop(struct lane *l) {
     for (i = 0; i < l->domain->partitions; i++)
         part_fini(&l->parts[i]);
     spares_free(l);
+    poison_free(l);
     ang_table_fini(&l->ids);
     free(l->parts);
     free(l->instance);

@@ -83,7 +83,10 @@ struct work {
     bool tried_both;
     bool is_record;            /* kind: record: facts, the business is not asked (contract 15) */
     struct ang_rpc_call *call; /* running */
-    int64_t call_until_ms;     /* monotonic */
+    TAILQ_ENTRY(work) of_calls; /* while it is running: lane->calls or lane->slow_calls */
+    int64_t call_since_us, call_until_ms; /* monotonic */
+    unsigned evictions;
+    bool is_slow, evicted; /* of its call: which list; cancelled to make room */
     struct ang_timer retry;
     /* outcome, once finished */
     bool finished, answered;
@@ -96,6 +99,7 @@ struct work {
     TAILQ_HEAD(, work) copies; /* copies of this command that came while it was open */
 };
 TAILQ_HEAD(works, work);
+TAILQ_HEAD(call_list, work);
 
 /* ---- roots ---- */
 struct root {
@@ -105,11 +109,12 @@ struct root {
     TAILQ_ENTRY(root) lru; /* lane->idle while it has no works; */
     TAILQ_ENTRY(root) wait; /* lane->ready while it waits for a call slot */
     bool is_idle, is_waiting;
+    bool is_slow;  /* its last call was: the next one counts as slow from its start */
     bool stepping; /* aggregate_next is on the stack */
     struct part *part;
     struct ang_root id; /* edition is owned */
     struct works queue;   /* waiting, in the order of the log */
-    struct work *running;
+    struct work *running; /* called, or waiting for a slot, or for its next try */
     unsigned open;        /* works in queue, running, done or in a batch */
     /* history, with what is staged; loaded on demand */
     bool loaded;
@@ -189,6 +194,15 @@ struct batch_part {
     int64_t next_event, next_snapshot, refusals_until_ms; /* filled in by batch_apply; 0: none */
 };
 
+struct poison { /* an input whose outcome the log does not take */
+    STAILQ_ENTRY(poison) link;
+    int32_t partition;
+    int input;
+    int64_t offset;
+    unsigned tries; /* to write what stands for it: 1 a dead letter, 2 nothing at all */
+    char *why;
+};
+
 struct batch {
     unsigned magic;
 #define BATCH_MAGIC 0xba7c4001
@@ -205,7 +219,8 @@ struct batch {
     char barrier_text[2][160];
     struct ang_log_token *token;
     struct batch_part *parts;
-    size_t n_parts;
+    size_t n_parts, n_works;
+    int64_t began_ms; /* monotonic: given to the committer */
     struct ang_err *er;
 };
 
@@ -230,8 +245,12 @@ struct lane {
     struct ang_rpc_channel *business;
     enum variant variant;
     bool variant_seen; /* it has answered something else than UNIMPLEMENTED */
-    int calls;         /* under way */
-    TAILQ_HEAD(, root) ready;
+    struct call_list calls, slow_calls; /* under way, the oldest first */
+    int n_calls, n_slow_calls;
+    TAILQ_HEAD(root_list, root) ready, ready_slow; /* roots that wait for a slot */
+    int64_t usual_us;      /* how long calls take, in the mean */
+    struct ang_timer look; /* for slow calls, while any is under way */
+    bool looking;
     TAILQ_HEAD(, root) idle; /* roots without works, least recently used first */
     size_t idle_bytes, idle_max; /* kept as a cache of histories, and at most */
     size_t open_bytes; /* of records held */
@@ -245,6 +264,9 @@ struct lane {
     struct barrier *barriers; /* waiting to be sealed */
     bool recommit;            /* commit all positions once, though nothing moved */
     struct batch *committing;
+    size_t batch_max;         /* works of a batch at most, for now */
+    unsigned lone_failures;   /* batches of one work that were refused in a row */
+    STAILQ_HEAD(, poison) poisons;
     int64_t pause_until_ms; /* after an abort: not at full speed into the next one */
     struct ang_timer poll_timer, tick;
     bool draining, stopped, assigned_once;
@@ -290,7 +312,6 @@ void finish_copies(struct work *w); /* the copies that wait for w get its outcom
 
 /* ---- aggregate.c: what runs a command ---- */
 void aggregate_next(struct root *r); /* starts the next command of the root if it can */
-void aggregate_slot_free(struct lane *l);
 /* What the business answered (code OK). Finishes w. */
 void aggregate_answered(struct work *w, struct ang_slice response, bool business_response);
 
@@ -303,9 +324,20 @@ struct ang_slice root_newest(const struct root *r, size_t max);
 /* ---- business.c: calls ---- */
 struct ang_err *business_open(struct lane *l) ANG_MUST_USE; /* loop thread, as business_close */
 void business_close(struct lane *l);
-void business_call(struct work *w);
+void business_call(struct work *w); /* has a slot */
+void business_evict(struct work *w, const char *why); /* its call is cancelled, and made again later */
 void business_work_init(struct work *w);
 void business_cancel(struct work *w); /* its part was dropped: takes w */
+
+/* ---- slots.c: how many calls are under way (lane.md L12) ---- */
+void slots_init(struct lane *l);
+/* The root may start a call.  False: it waits, and is started again when it may. */
+bool slots_take(struct root *r);
+/* The running work's call begins; ends.  took_us: of one that answered, else 0. */
+void slots_begin(struct work *w);
+void slots_end(struct work *w, int64_t took_us);
+void slots_forget(struct root *r); /* it waits no more */
+void slots_serve(struct lane *l);  /* starts roots that wait, as many as may */
 
 /* ---- refusal.c: refusals that copies get again ---- */
 /* The record of w's refusal in the snapshots topic, an effect of w; its key is one of REFUSAL_SLOTS of the partition, so that
@@ -354,6 +386,17 @@ struct ang_blob *response_of(struct ang_slice cover, struct ang_slice pages, uin
 struct batch *batch_seal(struct lane *l, struct ang_log_token *token); /* takes token; from what is finished */
 void batch_apply(struct batch *b);                                     /* committer thread, after the commit */
 void batch_free(struct batch *b);
+
+/* ---- poison.c: batches that the log refuses (lane.md L10) ---- */
+#define BATCH_WORKS_MAX 10000
+void poison_committed(struct lane *l, const struct batch *b);
+/* Before its works are gone: the next batch is smaller, or the one work that is left is convicted. */
+void poison_aborted(struct lane *l, const struct batch *b);
+/* w was convicted when it was read before: with an error and a dead letter (its root is known), or when the log did not take that,
+ * without a trace.  False: it was not. */
+bool poison_end(struct work *w);
+bool poison_drop(struct work *w);
+void poison_free(struct lane *l);
 
 /* ---- committer.c ---- */
 struct committer *committer_new(struct lane *l);

@@ -73,8 +73,8 @@ static struct ang_err *await(struct saying *s, int wait_ms) {
     return (er);
 }
 
-struct ang_err *owning_say(struct lane *l, const int32_t *parts, size_t n, enum ang_owner_state state, int32_t generation,
-                           int wait_ms) {
+struct ang_err *owning_say(struct lane *l, const int32_t *parts, size_t n, enum ang_owner_state state,
+                           int32_t generation, int wait_ms) {
     const struct ang_worker_conf *wc = worker_conf(l->worker);
     const char *ids[2] = {l->txn_id[0], l->txn_id[1]};
     const struct ang_owner o = {.state = state,
@@ -131,18 +131,20 @@ static void fence(struct lane *l, const char *id, const struct ang_owner *o, int
     struct ang_err *er = ang_log_fence(l->log, id, FENCE_MS);
 
     if (er == NULL) {
-        ANG_LOG(ANG_LOG_WARN, "FENCED-OWNER", "an owner that has not released its partitions can commit no more", "domain",
-                l->domain->name, "worker", o->worker, "transactional_id", id, "partition", ANG_F("%d", partition), "ms",
-                ANG_F("%lld", (long long)(ang_now_ms() - began)));
+        ANG_LOG(ANG_LOG_WARN, "FENCED-OWNER", "an owner that has not released its partitions can commit no more",
+                "domain", l->domain->name, "worker", o->worker, "transactional_id", id, "partition",
+                ANG_F("%d", partition), "ms", ANG_F("%lld", (long long)(ang_now_ms() - began)));
         return;
     }
     /* What it left open ends by its transaction time-out; until then our positions are not stable. */
-    ANG_LOG(ANG_LOG_WARN, "FENCE-FAILED", "the transactional id of an earlier owner could not be fenced; going on without",
-            "domain", l->domain->name, "worker", o->worker, "transactional_id", id, "error", er->msg);
+    ANG_LOG(ANG_LOG_WARN, "FENCE-FAILED",
+            "the transactional id of an earlier owner could not be fenced; going on without", "domain", l->domain->name,
+            "worker", o->worker, "transactional_id", id, "error", er->msg);
     ang_err_free(&er);
 }
 
-struct ang_err *owning_fence(struct lane *l, struct ang_owners *os, const struct take *takes, size_t n, int32_t generation) {
+struct ang_err *owning_fence(struct lane *l, struct ang_owners *os, const struct take *takes, size_t n,
+                             int32_t generation) {
     const int64_t until = ang_now_ms() + RELEASE_WAIT_MS;
     struct ang_buf fenced = {NULL, 0, 0}; /* "id\n" */
     struct ang_err *er = NULL;
@@ -179,8 +181,7 @@ struct ang_err *owning_audit(struct lane *l, struct ang_owners *os, const int32_
         const struct ang_owner o = ang_owners_get(os, l->domain->group, p);
         const bool ours = strcmp(o.worker, worker_id(l->worker)) == 0 && o.start_ms == worker_started_ms(l->worker);
 
-        if (generations[p] == 0 || o.generation > generations[p] ||
-            (ours && o.state == ANG_OWNER_SERVING && !o.hidden))
+        if (generations[p] == 0 || o.generation > generations[p] || (ours && o.state == ANG_OWNER_SERVING && !o.hidden))
             continue;
         ANG_LOG(ANG_LOG_WARN, "OWNER-REASSERTED", "an older entry was written over ours in the owners topic", "domain",
                 l->domain->name, "partition", ANG_F("%d", p), "by", o.hidden ? "(an older owner)" : o.worker);

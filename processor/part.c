@@ -46,13 +46,10 @@ static void root_unidle(struct root *r) {
 }
 
 void root_free(struct root *r) {
-    struct lane *l = r->part->lane;
-
     ANG_CHECK(r, ROOT_MAGIC);
     AZ(r->open);
     root_unidle(r);
-    if (r->is_waiting)
-        TAILQ_REMOVE(&l->ready, r, wait);
+    slots_forget(r);
     ang_table_remove(&r->part->roots, &r->node);
     ang_buf_fini(&r->snapshot);
     ang_buf_fini(&r->pages);
@@ -170,7 +167,7 @@ void part_drop(struct part *p) {
             drop_root(ANG_CONTAINER(p->roots.buckets[i], struct root, node));
     p->open = 0;
     p->epoch++;
-    aggregate_slot_free(l);
+    slots_serve(l);
 }
 
 static struct ang_err *input_read(struct part *p, struct input *in) {

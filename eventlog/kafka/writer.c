@@ -43,6 +43,7 @@ void ang_kafka_writer_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, voi
             w->failed = m->err;
             w->failed_rec = index;
         }
+        rec->refused = !purged && m->err != RD_KAFKA_RESP_ERR__MSG_TIMED_OUT && !ang_kafka_transient(m->err);
         return;
     }
     rd_kafka_timestamp_type_t type;
@@ -94,8 +95,10 @@ static struct ang_err *produce_all(struct ang_kafka_writer *w, const struct ang_
             (void)rd_kafka_poll(w->rk, 1);
             err = produce_one(w, &batch->recs[i], opaque_of(w->txn, i));
         }
-        if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            batch->recs[i].refused = err != RD_KAFKA_RESP_ERR__QUEUE_FULL;
             return (record_failed(w, err, &batch->recs[i]));
+        }
     }
     return (NULL);
 }
@@ -230,6 +233,7 @@ static void set_batch(struct ang_kafka_writer *w, const struct ang_batch *batch)
     w->end_sent = false;
     for (size_t i = 0; i < w->n_recs; i++) {
         w->recs[i].offset = ANG_OFFSET_NONE;
+        w->recs[i].refused = false;
         w->recs[i].time_ms = 0;
     }
 }

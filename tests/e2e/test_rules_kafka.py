@@ -1,5 +1,6 @@
 """The rules of the lane that only a real broker can show: L1, L2 (held commit), L3, L4, L5, L7 (outage), L10 (forwards), L13, L20."""
 
+import os
 import pathlib
 import re
 import shutil
@@ -7,7 +8,7 @@ import time
 
 import pytest
 from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from lib import checker
 from lib.client import Status, book, dones, new_root, numbers
@@ -406,3 +407,43 @@ def members(broker, system, domain="order"):
     [result] = admin.describe_consumer_groups([system.topic(f"{domain}.aggregate")]).values()
     group = result.result(20)
     return len(group.members) if group.state == ConsumerGroupState.STABLE else None
+
+
+# ---- L10: a record that the broker refuses, though it was well when it was staged
+
+def alter(broker, topic, **config):
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    entries = [ConfigEntry(name.replace("_", "."), str(value), incremental_operation=AlterConfigOpType.SET) for name, value in config.items()]
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(20)
+
+
+@pytest.mark.timeout(240)
+def test_L10_a_record_that_the_broker_refuses_ends_alone(broker, make_system, gated):
+    """The topic takes less than it did at start: one command's events no longer fit, its neighbours' do."""
+    logic = gated()
+    system = make_system({"order": logic.address}, partitions=1).up()
+    client = system.client()
+    alter(broker, system.topic("order.events"), max_message_bytes=3000)
+    time.sleep(1)
+    roots = [(new_root(), new_id()) for _ in range(30)]
+    big, big_id = new_root(), new_id()
+    logic.hold()
+    jobs = [in_thread(lambda r=root, i=id: client.do("order", r, id=i, timeout=60)) for root, id in roots[:15]]
+    bad = in_thread(lambda: client.do("order", big, id=big_id, data=os.urandom(20000), timeout=60))
+    jobs += [in_thread(lambda r=root, i=id: client.do("order", r, id=i, timeout=60)) for root, id in roots[15:]]
+    eventually(lambda: logic.waiting == 31, 20)
+    logic.let_go()
+    for job in jobs:
+        assert numbers(job.result(100)) == [0]
+    with pytest.raises(Status) as refused:
+        bad.result(100)
+    assert refused.value.name() == "INTERNAL" and "order.events/0" in str(refused.value)
+    _, headers = dead_letter(broker, system, lambda message, headers: headers["command-id"] != "")
+    assert "order.events/0" in headers["reason"] and headers["source"].startswith(system.topic("order.commands") + "/0/")
+    assert numbers(client.do("order", new_root(), timeout=30)) == [0]
+    records = system.reader().stored("order")
+    checker.no_complaint(checker.gaps(records))
+    assert {r.root for r in records} >= {root for root, _ in roots} and big not in {r.root for r in records}
+    assert client.event_book("order", big).next_sequence == 0

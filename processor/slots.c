@@ -1,0 +1,180 @@
+/* How many calls to the business logic are under way: so many, and beside them so many slow ones (lane.md L12).
+ *
+ *      limits.calls        a call  ── slower than limits.slow_after, and far slower than usual ──▶ a slow call
+ *      limits.slow_calls   a slow call; and every call of a root whose last one was slow
+ *
+ * So what hangs leaves the slots of the others to them.  When nothing is free for others, what counts as slow is what takes far longer
+ * than calls usually take: logic that is slow throughout has no slow calls.  When slow roots wait, or more calls become slow than there
+ * is room for, the oldest slow call is cancelled; it is made again later, and may then take twice as long. */
+#include "processor/lane_priv.h"
+
+#define LOOK_MS     20
+#define USUAL_TIMES 8   /* this much longer than usual is slow */
+#define URGENT_MS   100 /* …but not what is shorter than this */
+#define MEAN_OF     32  /* calls */
+#define CROWD       4   /* times limits.slow_calls may be under way until their first turn is over */
+
+static void look(struct ang_timer *t);
+
+void slots_init(struct lane *l) {
+    TAILQ_INIT(&l->calls);
+    TAILQ_INIT(&l->slow_calls);
+    TAILQ_INIT(&l->ready);
+    TAILQ_INIT(&l->ready_slow);
+    ang_timer_init(&l->look, look);
+}
+
+static bool is_free(const struct lane *l, bool slow) {
+    return (slow ? l->n_slow_calls < l->set->limits.slow_calls : l->n_calls < l->set->limits.calls);
+}
+
+bool slots_take(struct root *r) {
+    struct lane *l = r->part->lane;
+
+    if (is_free(l, r->is_slow))
+        return (true);
+    if (!r->is_waiting) {
+        if (r->is_slow && r->running != NULL && r->running->evictions == 1) /* its turn is short */
+            TAILQ_INSERT_HEAD(&l->ready_slow, r, wait);
+        else if (r->is_slow)
+            TAILQ_INSERT_TAIL(&l->ready_slow, r, wait);
+        else
+            TAILQ_INSERT_TAIL(&l->ready, r, wait);
+        r->is_waiting = true;
+    }
+    return (false);
+}
+
+void slots_forget(struct root *r) {
+    struct lane *l = r->part->lane;
+
+    if (!r->is_waiting)
+        return;
+    if (r->is_slow)
+        TAILQ_REMOVE(&l->ready_slow, r, wait);
+    else
+        TAILQ_REMOVE(&l->ready, r, wait);
+    r->is_waiting = false;
+}
+
+static void serve(struct lane *l, struct root_list *ready, bool slow) {
+    struct root *r;
+
+    while (is_free(l, slow) && (r = TAILQ_FIRST(ready)) != NULL) {
+        slots_forget(r);
+        if (r->running != NULL)
+            business_call(r->running);
+        else
+            aggregate_next(r);
+    }
+}
+
+void slots_serve(struct lane *l) {
+    serve(l, &l->ready, false);
+    serve(l, &l->ready_slow, true);
+}
+
+static void look_soon(struct lane *l) {
+    if (l->looking)
+        return;
+    l->looking = true;
+    ang_timer_set(l->loop, &l->look, ang_now_ms() + LOOK_MS);
+}
+
+void slots_begin(struct work *w) {
+    struct lane *l = w->part->lane;
+
+    w->call_since_us = ang_now_us();
+    w->is_slow = w->root->is_slow;
+    if (w->is_slow) {
+        TAILQ_INSERT_TAIL(&l->slow_calls, w, of_calls);
+        l->n_slow_calls++;
+    } else {
+        TAILQ_INSERT_TAIL(&l->calls, w, of_calls);
+        l->n_calls++;
+    }
+    look_soon(l);
+}
+
+void slots_end(struct work *w, int64_t took_us) {
+    struct lane *l = w->part->lane;
+
+    if (w->is_slow) {
+        TAILQ_REMOVE(&l->slow_calls, w, of_calls);
+        l->n_slow_calls--;
+    } else {
+        TAILQ_REMOVE(&l->calls, w, of_calls);
+        l->n_calls--;
+    }
+    if (took_us == 0)
+        return;
+    l->usual_us += (took_us - l->usual_us) / (l->usual_us == 0 ? 1 : MEAN_OF);
+    if (w->root != NULL && took_us < l->set->limits.slow_after_ms * 1000)
+        w->root->is_slow = false;
+}
+
+/* How long a call may take before it is slow. */
+static int64_t slow_us(const struct lane *l) {
+    const int64_t usual = USUAL_TIMES * l->usual_us, after = l->set->limits.slow_after_ms * 1000;
+
+    if (TAILQ_EMPTY(&l->ready) || usual == 0)
+        return (usual > after ? usual : after);
+    return (usual > URGENT_MS * 1000 ? usual : URGENT_MS * 1000);
+}
+
+static void now_slow(struct work *w) {
+    struct lane *l = w->part->lane;
+
+    TAILQ_REMOVE(&l->calls, w, of_calls);
+    l->n_calls--;
+    TAILQ_INSERT_TAIL(&l->slow_calls, w, of_calls);
+    l->n_slow_calls++;
+    w->is_slow = true;
+    if (w->root != NULL)
+        w->root->is_slow = true;
+}
+
+/* One that has had its time; it has more of it each time. */
+static bool evict_oldest(struct lane *l, int64_t now_us, bool at_once, const char *why) {
+    struct work *w;
+
+    TAILQ_FOREACH(w, &l->slow_calls, of_calls) {
+        const int64_t turn_us = (l->set->limits.slow_after_ms * 1000) << (w->evictions > 10 ? 10 : w->evictions);
+
+        if (!w->evicted && w->call != NULL && w->root != NULL && (at_once || now_us - w->call_since_us >= turn_us)) {
+            business_evict(w, why);
+            return (true);
+        }
+    }
+    return (false);
+}
+
+static int leaving(const struct lane *l) {
+    const struct work *w;
+    int n = 0;
+
+    TAILQ_FOREACH(w, &l->slow_calls, of_calls)
+    n += w->evicted;
+    return (n);
+}
+
+static void look(struct ang_timer *t) {
+    struct lane *l = ANG_CONTAINER(t, struct lane, look);
+    const int64_t now = ang_now_us(), limit = slow_us(l);
+    struct work *w;
+    int over;
+
+    l->looking = false;
+    while ((w = TAILQ_FIRST(&l->calls)) != NULL && now - w->call_since_us > limit)
+        now_slow(w);
+    /* A moment in which everything is slow is no reason to cancel what will answer soon. */
+    for (over = l->n_slow_calls - leaving(l) - l->set->limits.slow_calls; over > 0; over--)
+        if (!evict_oldest(l, now, over > CROWD * l->set->limits.slow_calls,
+                          "more calls became slow than limits.slow_calls"))
+            break;
+    if (!TAILQ_EMPTY(&l->ready_slow) && !is_free(l, true) && leaving(l) == 0)
+        (void)evict_oldest(l, now, false, "roots whose calls were slow before wait for their turn");
+    slots_serve(l);
+    if (l->n_calls + l->n_slow_calls > 0)
+        look_soon(l);
+}
