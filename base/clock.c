@@ -26,3 +26,7 @@ int64_t ang_wall_ms(void) {
 int64_t ang_wall_us(void) {
     return (now_us(CLOCK_REALTIME));
 }
+
+int64_t ang_boot_ms(void) {
+    return (now_us(CLOCK_BOOTTIME) / 1000);
+}

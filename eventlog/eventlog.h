@@ -153,6 +153,9 @@ struct ang_log_member_conf {
      * revoked returns only when no open transaction of ours concerns these partitions; lost = it is too late to commit. */
     void (*assigned)(void *arg, const int32_t *partitions, size_t n);
     void (*revoked)(void *arg, const int32_t *partitions, size_t n, bool lost);
+    /* Until then, by ang_boot_ms, nobody else is given our partitions: the last sign of life that the group has answered, plus the
+     * session, less a second.  ANG_NEVER from a log of one process.  Any thread; must not block.  NULL: not asked for. */
+    void (*leased)(void *arg, int64_t until_ms);
     void *arg;
 };
 struct ang_err *ang_log_member_join(struct ang_log *log, const struct ang_log_member_conf *conf,

@@ -186,6 +186,12 @@ static void revoked(void *arg, const int32_t *partitions, size_t n, bool lost) {
     report_ready(l);
 }
 
+static void leased(void *arg, int64_t until_ms) {
+    struct lane *l = arg;
+
+    atomic_store(&l->lease_ms, until_ms);
+}
+
 /* ---- after a commit ---- */
 static void settle_work(struct lane *l, struct work *w) {
     struct root *r = w->root;
@@ -407,6 +413,9 @@ static void tick(struct ang_timer *t) {
     for (i = 0; i < l->domain->partitions; i++)
         if (l->parts[i].phase == PART_SERVING && now - l->parts[i].committed_ms > RECOMMIT_MS)
             l->recommit = true;
+    if (l->lease_over && ang_boot_ms() < l->lease_ms)
+        worker_shard_changed(l->worker); /* reads that wait go on */
+    l->lease_over = ang_boot_ms() >= l->lease_ms;
     ang_timer_set(l->loop, &l->tick, now + TICK_MS);
 }
 
@@ -459,6 +468,7 @@ static struct ang_err *open_all(struct lane *l) {
                                            .wake = wake,
                                            .assigned = assigned,
                                            .revoked = revoked,
+                                           .leased = leased,
                                            .arg = l};
     struct ang_err *er = business_open(l);
 

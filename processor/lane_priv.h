@@ -142,7 +142,7 @@ enum shard_state { SHARD_AWAY, SHARD_COMING, SHARD_SERVING };
 struct shard { /* a part as the query thread sees it */
     pthread_rwlock_t lock;        /* held for reading while the store is read; for writing to change these */
     struct ang_store_part *store; /* NULL: closed */
-    const struct lane *holder;    /* whose takeover opened it, and closes it again */
+    struct lane *holder;          /* whose takeover opened it, and closes it again; its lease counts */
     enum shard_state state;
 };
 
@@ -271,6 +271,8 @@ struct lane {
     struct ang_timer poll_timer, tick;
     bool draining, stopped, assigned_once;
     _Atomic int32_t generation; /* of the last token: for owners */
+    _Atomic int64_t lease_ms;   /* boot time: until then reads may be answered (lane.md L15) */
+    bool lease_over;            /* at the last tick */
     _Atomic bool renew;         /* something may be open under our transactional ids */
     struct ang_buf scratch, scratch2;
     uint64_t forwarded, dead_lettered, skipped, bad_headers;

@@ -177,17 +177,24 @@ static struct ang_root root_of(const struct query *q) {
     return (r);
 }
 
-static void one_book(struct query *q, struct ang_store_part *store) {
+/* The owner may still think it is one while another serves already: only until its lease is over, which is asked after the read. */
+static bool leased(const struct shard *sh) {
+    return (sh->holder != NULL && ang_boot_ms() < atomic_load(&sh->holder->lease_ms));
+}
+
+/* False: whether it may be answered is not sure at the moment. */
+static bool one_book(struct query *q, const struct shard *sh) {
     struct collect c = {.q = q, .max = (size_t)worker_conf(q->qs->worker)->settings->limits.message};
     const struct ang_root root = root_of(q);
     struct ang_buf head = {NULL, 0, 0}, tail = {NULL, 0, 0};
     struct ang_slice parts[3];
     uint32_t next = 0;
     struct ang_err *er;
+    bool sure;
 
-    er = ang_store_next_sequence(store, &root, &next);
+    er = ang_store_next_sequence(sh->store, &root, &next);
     if (er == NULL && next > 0)
-        er = ang_store_books(store, &root, first_wanted(q), collect_book, &c);
+        er = ang_store_books(sh->store, &root, first_wanted(q), collect_book, &c);
     if (er == NULL)
         er = c.er;
     ang_wire_put_bytes(&head, 1, q->q.cover.raw);
@@ -195,7 +202,10 @@ static void one_book(struct query *q, struct ang_store_part *store) {
     parts[0] = ang_buf_slice(&head);
     parts[1] = ang_buf_slice(&c.pages);
     parts[2] = ang_buf_slice(&tail);
-    if (er != NULL) {
+    sure = leased(sh);
+    if (!sure) {
+        ang_err_free(&er);
+    } else if (er != NULL) {
         fail_err(q, er);
     } else if (c.too_big || head.n + c.pages.n + tail.n > c.max) {
         fail(q, ang_status_new(ANG_RESOURCE_EXHAUSTED,
@@ -207,13 +217,15 @@ static void one_book(struct query *q, struct ang_store_part *store) {
     ang_buf_fini(&head);
     ang_buf_fini(&tail);
     ang_buf_fini(&c.pages);
+    return (sure);
 }
 
 /* ---- stored records, one after the other ---- */
-enum walk { WALK_ON, WALK_FULL, WALK_GONE, WALK_ENDED, WALK_FAILED };
+enum walk { WALK_ON, WALK_FULL, WALK_GONE, WALK_ENDED, WALK_FAILED, WALK_UNSURE };
 
 struct walking {
     struct query *q;
+    const struct shard *sh;
     uint32_t next; /* of the aggregate */
     enum walk state;
     struct ang_err *er;
@@ -252,6 +264,8 @@ static bool walk_book(void *arg, const struct ang_store_book *sb) {
     part = ang_buf_slice(&out);
     if (wk->er != NULL) {
         wk->state = WALK_FAILED;
+    } else if (!leased(wk->sh)) {
+        wk->state = WALK_UNSURE;
     } else if (!empty && q->stream && !ang_rpc_send(q->rpc, &part, 1)) {
         wk->state = ang_rpc_queued(q->rpc) == 0 ? WALK_GONE : WALK_FULL; /* nothing queued: there is nobody any more */
     } else if (!empty && !q->stream) {
@@ -265,12 +279,12 @@ static bool walk_book(void *arg, const struct ang_store_book *sb) {
     return (wk->state == WALK_ON);
 }
 
-static enum walk walk_root(struct query *q, struct ang_store_part *store, const struct ang_root *root, struct ang_err **er) {
-    struct walking wk = {.q = q, .state = WALK_ON};
+static enum walk walk_root(struct query *q, const struct shard *sh, const struct ang_root *root, struct ang_err **er) {
+    struct walking wk = {.q = q, .sh = sh, .state = WALK_ON};
 
-    *er = ang_store_next_sequence(store, root, &wk.next);
+    *er = ang_store_next_sequence(sh->store, root, &wk.next);
     if (*er == NULL)
-        *er = ang_store_books(store, root, q->from > first_wanted(q) ? q->from : first_wanted(q), walk_book, &wk);
+        *er = ang_store_books(sh->store, root, q->from > first_wanted(q) ? q->from : first_wanted(q), walk_book, &wk);
     if (*er == NULL)
         *er = wk.er;
     return (*er != NULL ? WALK_FAILED : wk.state);
@@ -294,28 +308,29 @@ static struct ang_root noted_root(const struct query *q) {
     return (r);
 }
 
-static enum walk walk_part(struct query *q, struct ang_store_part *store, struct ang_err **er) {
+static enum walk walk_part(struct query *q, const struct shard *sh, struct ang_err **er) {
     enum walk state = WALK_ON;
     struct ang_root root;
 
     if (q->q.cover.root.n == 16) {
         root = root_of(q);
-        return (walk_root(q, store, &root, er));
+        state = walk_root(q, sh, &root, er);
+        return (state == WALK_ON && !leased(sh) ? WALK_UNSURE : state);
     }
     if (q->roots.n == 0) {
-        *er = ang_store_by_correlation(store, q->q.cover.correlation_id, note_root, q);
+        *er = ang_store_by_correlation(sh->store, q->q.cover.correlation_id, note_root, q);
         if (*er != NULL)
             return (WALK_FAILED);
     }
     while (state == WALK_ON && q->root_at < q->roots.n / sizeof root) {
         root = noted_root(q);
-        state = walk_root(q, store, &root, er);
+        state = walk_root(q, sh, &root, er);
         if (state == WALK_ON) {
             q->root_at++;
             q->from = 0;
         }
     }
-    return (state);
+    return (state == WALK_ON && !leased(sh) ? WALK_UNSURE : state);
 }
 
 /* ---- going round ---- */
@@ -394,19 +409,20 @@ static void query_step(struct query *q) {
         ANG_PT(pthread_rwlock_rdlock(&sh->lock));
         ss = sh->state;
         if (ss == SHARD_SERVING && q->q.cover.root.n == 16 && !q->stream) {
-            one_book(q, sh->store);
+            if (!one_book(q, sh))
+                wait_for_part(q, d, p, SHARD_COMING);
             ANG_PT(pthread_rwlock_unlock(&sh->lock));
             return;
         }
         if (ss == SHARD_SERVING)
-            state = walk_part(q, sh->store, &er);
+            state = walk_part(q, sh, &er);
         ANG_PT(pthread_rwlock_unlock(&sh->lock));
         if (ss == SHARD_AWAY && q->q.cover.root.n != 16 && worker_conf(q->qs->worker)->endpoint[0] != '\0') {
             step_on(q, d); /* another worker's: the gateway asks all of them */
             continue;
         }
-        if (ss != SHARD_SERVING) {
-            wait_for_part(q, d, p, ss);
+        if (ss != SHARD_SERVING || state == WALK_UNSURE) {
+            wait_for_part(q, d, p, ss == SHARD_SERVING ? SHARD_COMING : ss);
             return;
         }
         if (state != WALK_ON)
@@ -429,6 +445,8 @@ static void query_step(struct query *q) {
     case WALK_FAILED:
         fail_err(q, er);
         return;
+    case WALK_UNSURE:
+        break; /* waits already */
     }
 }
 

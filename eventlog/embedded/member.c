@@ -162,6 +162,8 @@ struct ang_err *ang_emb_member_join(struct ang_log *log, const struct ang_log_me
         member_free(m);
         return (ang_err_wrap(&er, "joining group %s", conf->group));
     }
+    if (m->conf.leased != NULL)
+        m->conf.leased(m->conf.arg, ANG_NEVER);
     if (m->conf.wake != NULL)
         m->conf.wake(m->conf.arg);
     *ret_m = &m->base;

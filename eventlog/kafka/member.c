@@ -12,6 +12,9 @@
 #define MAX_POLL_INTERVAL_MS 15000
 #define FIRST_ASSIGN_MS      2000 /* librdkafka before 2.3 crashes when closed before its first assignment */
 #define CLOSE_MS             5000
+#define LEASE_MARGIN_MS      1000
+
+enum { API_JOIN = 11, API_HEARTBEAT = 12, API_SYNC = 14 };
 
 struct member {
     struct ang_log_member m;
@@ -21,6 +24,9 @@ struct member {
     rd_kafka_t *rk;
     rd_kafka_queue_t *q;
     rd_kafka_topic_partition_list_t *nothing;
+    _Atomic int64_t joined_ms; /* boot time: the last SyncGroup was sent */
+    /* broker threads, one at a time: a group has one coordinator */
+    _Atomic int64_t beat_ms, answered_ms; /* boot time: the last heartbeat was sent; the last answered one was */
     /* poller */
     int32_t *mine; /* what assigned said and revoked did not take back */
     size_t n_mine;
@@ -32,6 +38,51 @@ struct member {
 static struct member *member_of(struct ang_log_member *m) {
     ANG_CHECK(m, ANG_LOG_MEMBER_MAGIC);
     return ((struct member *)(void *)m);
+}
+
+/* ---- the lease (lane.md L15) ----
+ * An answer says only that one came; whether it was a good one shows when the next heartbeat goes out, since librdkafka sends none
+ * to a group that has refused it. */
+
+static void lease(const struct member *m, int64_t since_ms) {
+    if (m->conf.leased != NULL && since_ms > 0)
+        m->conf.leased(m->conf.arg, since_ms + m->conf.session_timeout_ms - LEASE_MARGIN_MS);
+}
+
+static rd_kafka_resp_err_t on_sent(rd_kafka_t *rk, int fd, const char *broker, int32_t id, int16_t api, int16_t version,
+                                   int32_t corr, size_t size, void *opaque) {
+    struct member *m = opaque;
+    switch (api) {
+    case API_JOIN:
+        m->answered_ms = 0; /* a membership of its own begins */
+        break;
+    case API_SYNC:
+        m->joined_ms = ang_boot_ms();
+        break;
+    case API_HEARTBEAT:
+        lease(m, m->answered_ms);
+        m->beat_ms = ang_boot_ms();
+        break;
+    default:
+        break;
+    }
+    return (RD_KAFKA_RESP_ERR_NO_ERROR);
+}
+
+static rd_kafka_resp_err_t on_answered(rd_kafka_t *rk, int fd, const char *broker, int32_t id, int16_t api,
+                                       int16_t version, int32_t corr, size_t size, int64_t rtt, rd_kafka_resp_err_t err,
+                                       void *opaque) {
+    struct member *m = opaque;
+    if (api == API_HEARTBEAT)
+        m->answered_ms = err == RD_KAFKA_RESP_ERR_NO_ERROR ? m->beat_ms : 0;
+    return (RD_KAFKA_RESP_ERR_NO_ERROR);
+}
+
+static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque, char *text, size_t n) {
+    rd_kafka_resp_err_t err = rd_kafka_interceptor_add_on_request_sent(rk, "angzarr", on_sent, opaque);
+    if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
+        err = rd_kafka_interceptor_add_on_response_received(rk, "angzarr", on_answered, opaque);
+    return (err);
 }
 
 /* ---- rebalance ---- */
@@ -57,8 +108,9 @@ static bool mine_drop(struct member *m, int32_t partition) {
     return (false);
 }
 
-static void on_assigned(struct member *m, const int32_t *parts, size_t n) {
+static void given(struct member *m, const int32_t *parts, size_t n) {
     m->answered = true;
+    lease(m, m->joined_ms);
     if (n == 0 || m->leaving)
         return;
     m->mine = ang_realloc(m->mine, (m->n_mine + n) * sizeof(int32_t));
@@ -88,7 +140,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic
     rd_kafka_error_t *ke = NULL;
     if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         ke = rd_kafka_incremental_assign(rk, m->nothing);
-        on_assigned(m, parts, n);
+        given(m, parts, n);
     } else if (err == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
         on_revoked(m, parts, n, rd_kafka_assignment_lost(rk) != 0);
         ke = rd_kafka_incremental_unassign(rk, m->nothing);
@@ -154,6 +206,7 @@ static struct ang_err *open_consumer(struct member *m) {
     if (er != NULL)
         return (er);
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+    AZ(rd_kafka_conf_interceptor_add_on_new(conf, "angzarr", on_new, m));
     return (ang_kafka_handle_new(k, RD_KAFKA_CONSUMER, &conf, &m->rk));
 }
 

@@ -229,3 +229,29 @@ def test_a_rolling_restart_of_everything_is_seen_by_no_caller(make_system, logic
         worker.up()
         answered(callers, 3)
     judge(system, callers)
+
+
+# ---- L15: reads of an owner that may be none any more
+
+@pytest.mark.timeout(120)
+def test_L15_reads_are_answered_only_while_the_group_is_sure_to_hold_us(broker, make_system, logic):
+    """A worker that hears nothing of its group cannot know whether another one owns its partitions by now."""
+    system = make_system({"order": logic.address}, two=True, partitions=1).up()
+    client = system.client()
+    root = new_root()
+    client.do("order", root)
+    assert client.event_book("order", root).next_sequence == 1
+    broker.pause()
+    try:
+        began = time.monotonic()
+        assert client.event_book("order", root, timeout=3).next_sequence == 1  # its last sign of life is fresh
+        while time.monotonic() < began + SESSION:
+            time.sleep(0.1)
+        with pytest.raises(Status) as late:
+            client.event_book("order", root, timeout=2)
+        assert late.value.name() in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+        with pytest.raises(Status):
+            list(client.events("order", root, timeout=2))
+    finally:
+        broker.resume()
+    eventually(lambda: client.event_book("order", root, timeout=10).next_sequence == 1, 60)
