@@ -31,13 +31,17 @@ void batch_free(struct batch *b) {
         return;
     ANG_CHECK(b, BATCH_MAGIC);
     AN(TAILQ_EMPTY(&b->works));
-    for (i = 0; i < b->n_pos; i++)
+    for (i = 0; i < b->n_pos; i++) {
         ang_buf_fini(&b->metas[i]);
+        ang_buf_fini(&b->elsewhere[i]);
+    }
     ang_log_token_unref(b->token);
     ang_err_free(&b->er);
     free(b->recs);
+    ang_buf_fini(&b->keys);
     free(b->pos);
     free(b->metas);
+    free(b->elsewhere);
     free(b->parts);
     b->magic = 0;
     free(b);
@@ -113,29 +117,51 @@ static void take_barrier(struct batch *b) {
     }
 }
 
+/* A set that is too long for the metadata of its position: a record in the same transaction. */
+static void add_done_record(struct batch *b, const struct part *p, const struct ang_topic *input, const struct ang_buf *set) {
+    struct ang_out out = {.topic = b->lane->domain->snapshots, .partition = p->no};
+
+    ang_buf_addf(&b->keys, DONE_KEY "%s", input->name);
+    out.value = ang_buf_slice(set);
+    out.key.n = strlen(DONE_KEY) + strlen(input->name); /* where it stands is known when all are there */
+    add_rec(b, &out);
+}
+
+static void take_position(struct batch *b, size_t n, const struct part *p, const struct input *in) {
+    struct ang_buf *set = &b->metas[n];
+    struct ang_pos *pos = &b->pos[n];
+
+    *pos = (struct ang_pos){.topic = in->topic, .partition = p->no, .offset = in->committed};
+    if (p->phase != PART_SERVING) { /* as it is committed already, with its record if it has one */
+        ang_buf_add_slice(set, ang_buf_slice(&in->meta));
+    } else {
+        pos->offset = ang_doneset_base(&in->done);
+        if (ang_doneset_count(&in->done) > 0 && !ang_doneset_encode(&in->done, ANG_DONESET_MAX_TEXT, set)) {
+            AN(ang_doneset_encode(&in->done, SIZE_MAX, set));
+            add_done_record(b, p, in->topic, set);
+        }
+    }
+    pos->meta = ang_buf_slice(set);
+    if (set->n > ANG_DONESET_MAX_TEXT) {
+        ang_doneset_encode_elsewhere(pos->offset, &b->elsewhere[n]);
+        pos->meta = ang_buf_slice(&b->elsewhere[n]);
+    }
+}
+
 static void take_positions(struct batch *b) {
-    size_t i, n = 0;
+    const size_t first = b->n_recs;
+    size_t i, n = 0, at = 0;
     int k;
 
     b->n_pos = b->n_parts * N_INPUTS;
     b->pos = ang_calloc(b->n_pos, sizeof *b->pos);
     b->metas = ang_calloc(b->n_pos, sizeof *b->metas);
+    b->elsewhere = ang_calloc(b->n_pos, sizeof *b->elsewhere);
     for (i = 0; i < b->n_parts; i++)
-        for (k = 0; k < N_INPUTS; k++, n++) {
-            struct part *p = b->parts[i].part;
-            const struct input *in = &p->in[k];
-
-            b->pos[n] = (struct ang_pos){.topic = in->topic, .partition = p->no, .offset = in->committed};
-            if (p->phase == PART_SERVING) {
-                b->pos[n].offset = ang_doneset_base(&in->done);
-                /* part_balance keeps the span so small that the set always fits. */
-                if (ang_doneset_count(&in->done) > 0)
-                    AN(ang_doneset_encode(&in->done, ANG_DONESET_MAX_TEXT, &b->metas[n]));
-            } else {
-                ang_buf_add_slice(&b->metas[n], ang_buf_slice(&in->meta));
-            }
-            b->pos[n].meta = ang_buf_slice(&b->metas[n]);
-        }
+        for (k = 0; k < N_INPUTS; k++, n++)
+            take_position(b, n, b->parts[i].part, &b->parts[i].part->in[k]);
+    for (i = first; i < b->n_recs; at += b->recs[i++].key.n)
+        b->recs[i].key.p = b->keys.p + at;
 }
 
 static struct batch_part *part_of(struct batch *b, const struct part *p) {
@@ -276,7 +302,7 @@ void batch_apply(struct batch *b) {
     }
     for (n = 0; n < b->n_pos; n++)
         ang_store_put_position(sb, b->parts[n / N_INPUTS].part->shard->store, b->pos[n].topic->name, b->pos[n].offset,
-                               b->pos[n].meta);
+                               ang_buf_slice(&b->metas[n]));
     er = ang_store_write(sb);
     if (er != NULL) { /* it is committed: the answers stand, the parts are rebuilt from the log (lane.md L19) */
         ANG_LOG(ANG_LOG_ERROR, "STORE-FAILED", "the state store could not be written; its partitions are rebuilt", "domain",

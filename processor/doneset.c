@@ -283,6 +283,23 @@ static bool set_runs(struct ang_doneset *ds, struct ang_slice bytes, int64_t com
     return (true);
 }
 
+void ang_doneset_encode_elsewhere(int64_t base, struct ang_buf *ret_text) {
+    ang_buf_clear(ret_text);
+    ang_buf_addf(ret_text, VERSION "%" PRId64 ":@", base);
+}
+
+/* Leaves the form and what follows it in *text. */
+static bool take_base(struct ang_slice *text, int64_t *ret_base) {
+    if (text->n < 2 || memcmp(text->p, VERSION, 2) != 0)
+        return (false);
+    *text = ang_slice_of(text->p + 2, text->n - 2);
+    return (take_number(text, ':', ret_base) && text->n > 0);
+}
+
+bool ang_doneset_text_base(struct ang_slice text, int64_t *ret_base) {
+    return (take_base(&text, ret_base));
+}
+
 enum ang_doneset_result ang_doneset_decode(struct ang_doneset *ds, struct ang_slice text, int64_t committed) {
     struct ang_buf bytes = {0};
     int64_t base;
@@ -291,13 +308,12 @@ enum ang_doneset_result ang_doneset_decode(struct ang_doneset *ds, struct ang_sl
     ang_doneset_reset(ds, committed);
     if (text.n == 0)
         return (ANG_DONESET_NONE);
-    if (text.n < 2 || memcmp(text.p, VERSION, 2) != 0)
-        return (ANG_DONESET_MALFORMED);
-    text = ang_slice_of(text.p + 2, text.n - 2);
-    if (!take_number(&text, ':', &base) || text.n == 0)
+    if (!take_base(&text, &base))
         return (ANG_DONESET_MALFORMED);
     if (base != committed)
         return (ANG_DONESET_OTHER_BASE);
+    if (text.p[0] == '@')
+        return (ANG_DONESET_ELSEWHERE);
     if (take_base64(ang_slice_of(text.p + 1, text.n - 1), &bytes)) {
         if (text.p[0] == 'b')
             ok = set_bitmap(ds, ang_buf_slice(&bytes), committed);

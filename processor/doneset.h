@@ -54,8 +54,14 @@ static inline size_t ang_doneset_runs(const struct ang_doneset *ds) {
  * false (and ret_text as it was): it does not fit into max characters. */
 bool ang_doneset_encode(const struct ang_doneset *ds, size_t max, struct ang_buf *ret_text);
 
+/* `1:<base>:@`: the text did not fit, it is a record of the log. */
+void ang_doneset_encode_elsewhere(int64_t base, struct ang_buf *ret_text);
+/* Of any text: the position it was made for.  False: malformed. */
+bool ang_doneset_text_base(struct ang_slice text, int64_t *ret_base);
+
 enum ang_doneset_result {
     ANG_DONESET_OK,
+    ANG_DONESET_ELSEWHERE,  /* it did not fit there */
     ANG_DONESET_NONE,       /* empty text: nothing is known to be done */
     ANG_DONESET_OTHER_BASE, /* made for another position, which somebody has changed since: it must not be used */
     ANG_DONESET_MALFORMED

@@ -226,7 +226,7 @@ static void committed(struct lane *l, struct batch *b) {
         for (k = 0; k < N_INPUTS; k++) {
             p->in[k].committed = b->pos[i * N_INPUTS + (size_t)k].offset;
             ang_buf_clear(&p->in[k].meta);
-            ang_buf_add_slice(&p->in[k].meta, b->pos[i * N_INPUTS + (size_t)k].meta);
+            ang_buf_add_slice(&p->in[k].meta, ang_buf_slice(&b->metas[i * N_INPUTS + (size_t)k]));
         }
         if (b->parts[i].refusals_until_ms > p->refusals_until_ms)
             p->refusals_until_ms = b->parts[i].refusals_until_ms;

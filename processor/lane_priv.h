@@ -213,7 +213,9 @@ struct batch {
     struct ang_out *recs; /* effects of the works, in order */
     size_t n_recs, cap_recs;
     struct ang_pos *pos;   /* of parts[i]: pos[i * N_INPUTS …] */
-    struct ang_buf *metas; /* what pos[i].meta points to */
+    struct ang_buf *metas;      /* done sets of pos[i], whole: what pos[i].meta points to, if it fits there */
+    struct ang_buf *elsewhere;  /* else that */
+    struct ang_buf keys;        /* of the records that hold what does not fit */
     size_t n_pos;
     struct ang_hdr barrier_hdrs[3];
     char barrier_text[2][160];
@@ -380,6 +382,10 @@ void answers_send(struct answers *as);
  * inside it: what is stored and what is answered share their bytes. */
 struct ang_blob *response_of(struct ang_slice cover, struct ang_slice pages, uint32_t next_sequence,
                              struct ang_slice *ret_book);
+
+/* Key of a record in the snapshots topic, followed by the name of an input topic: its done set, when it does not fit into the metadata
+ * of the position (lane.md L11). */
+#define DONE_KEY "!done/"
 
 /* A row among the positions of a part: until when its store may hold refusals that count, wall clock. */
 #define REFUSALS_ROW "!refusals"

@@ -3,8 +3,8 @@
 
 /* A history larger than this is not kept once its root is idle. */
 #define IDLE_ROOT_MAX (256 << 10)
-/* Distance between the oldest open record of an input and the newest one read: the done set always fits. */
-#define SPAN_MAX 20000
+/* So that the done set always fits into a record, however what is open ends: run lengths take less than this of it for an open one. */
+#define RUN_CHARS 16
 
 void part_init(struct part *p, struct lane *l, int32_t no) {
     memset(p, 0, sizeof *p);
@@ -182,6 +182,23 @@ static struct ang_err *input_read(struct part *p, struct input *in) {
     return (er);
 }
 
+/* A set that did not fit into the metadata of the position is in the store, from its own commit or from the log. */
+static struct ang_err *find_set(struct part *p, struct input *in) {
+    struct ang_buf set = {NULL, 0, 0};
+    int64_t applied = ANG_OFFSET_NONE;
+    struct ang_err *er = NULL;
+
+    if (ang_doneset_decode(&in->done, ang_buf_slice(&in->meta), in->committed) != ANG_DONESET_ELSEWHERE)
+        return (NULL);
+    er = ang_store_position(p->shard->store, in->topic->name, &applied, &set);
+    if (er == NULL && applied == in->committed) {
+        ang_buf_clear(&in->meta);
+        ang_buf_add_slice(&in->meta, ang_buf_slice(&set));
+    }
+    ang_buf_fini(&set);
+    return (er);
+}
+
 struct ang_err *part_serve(struct part *p) {
     struct ang_err *er = NULL;
     int i;
@@ -189,9 +206,14 @@ struct ang_err *part_serve(struct part *p) {
     p->phase = PART_SERVING;
     for (i = 0; er == NULL && i < N_INPUTS; i++) {
         struct input *in = &p->in[i];
+        enum ang_doneset_result rc;
 
         ang_doneset_reset(&in->done, in->committed);
-        if (ang_doneset_decode(&in->done, ang_buf_slice(&in->meta), in->committed) > ANG_DONESET_NONE)
+        er = find_set(p, in);
+        if (er != NULL)
+            break;
+        rc = ang_doneset_decode(&in->done, ang_buf_slice(&in->meta), in->committed);
+        if (rc != ANG_DONESET_OK && rc != ANG_DONESET_NONE)
             ANG_LOG(ANG_LOG_WARN, "DONE-SET-IGNORED",
                     "the set of done records does not belong to the committed offset; records after it run again",
                     "topic", in->topic->name, "partition", ANG_F("%d", p->no), "offset",
@@ -204,7 +226,8 @@ struct ang_err *part_serve(struct part *p) {
 }
 
 void part_balance(struct part *p) {
-    const int64_t most = p->lane->set->limits.max_unfinished;
+    const int64_t room = p->lane->domain->snapshots->max_message / RUN_CHARS, wanted = p->lane->set->limits.max_unfinished;
+    const int64_t most = wanted < room ? wanted : room;
     struct ang_err *er;
     int i;
 
@@ -212,16 +235,15 @@ void part_balance(struct part *p) {
         return;
     for (i = 0; i < N_INPUTS; i++) {
         struct input *in = &p->in[i];
-        const int64_t span = in->next - ang_doneset_base(&in->done);
 
-        if (in->reading && (p->open > most || span > SPAN_MAX)) {
+        if (in->reading && p->open > most) {
             ang_log_reader_remove(p->lane->reader, in->topic, p->no);
             in->reading = false;
             ANG_LOG(ANG_LOG_WARN, "PARTITION-FULL", "too many open records: the partition admits no more for now",
                     "topic", in->topic->name, "partition", ANG_F("%d", p->no), "open", ANG_F("%u", p->open), "oldest",
                     ANG_F("%lld", (long long)ang_doneset_base(&in->done)), "newest",
                     ANG_F("%lld", (long long)in->next - 1));
-        } else if (!in->reading && !p->lane->draining && p->open <= most / 2 && span <= SPAN_MAX / 2) {
+        } else if (!in->reading && !p->lane->draining && p->open <= most / 2) {
             er = input_read(p, in);
             if (er != NULL)
                 lane_fatal(p->lane, er);

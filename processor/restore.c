@@ -134,11 +134,34 @@ static void take_snapshot(struct restoring *rs, const struct source *s, const st
     }
 }
 
+static bool has_prefix(struct ang_slice key, const char *prefix) {
+    return (key.n >= strlen(prefix) && memcmp(key.p, prefix, strlen(prefix)) == 0);
+}
+
+/* As the commit that it belongs to would have left it in the store. */
+static void take_done(struct restoring *rs, struct source *s, const struct ang_rec *rec) {
+    const struct ang_domain *d = rs->lane->domain;
+    const size_t n = strlen(DONE_KEY);
+    const struct ang_slice name = ang_slice_of(rec->key.p + n, rec->key.n - n);
+    const char *topic = ang_slice_is(name, d->commands->name)    ? d->commands->name
+                        : ang_slice_is(name, d->reactions->name) ? d->reactions->name
+                                                                 : NULL;
+    int64_t base;
+
+    if (topic == NULL || !ang_doneset_text_base(rec->value, &base))
+        skip(rec, "it is not a set of done records of an input topic");
+    else
+        ang_store_put_position(rs->sb, s->store, topic, base, rec->value);
+}
+
 static void take_own(struct restoring *rs, struct source *s, const struct ang_rec *rec) {
-    const struct ang_slice prefix = ang_slice_str(REFUSAL_KEY);
     int64_t until_ms;
 
-    if (rec->key.n < prefix.n || memcmp(rec->key.p, prefix.p, prefix.n) != 0)
+    if (has_prefix(rec->key, DONE_KEY)) {
+        take_done(rs, s, rec);
+        return;
+    }
+    if (!has_prefix(rec->key, REFUSAL_KEY))
         return;
     if (!refusal_restore(rs->sb, s->store, rec, &until_ms))
         skip(rec, "it is not a refusal with its headers root, command-id and until");

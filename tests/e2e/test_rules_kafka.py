@@ -7,7 +7,7 @@ import shutil
 import time
 
 import pytest
-from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from lib import checker
@@ -447,3 +447,56 @@ def test_L10_a_record_that_the_broker_refuses_ends_alone(broker, make_system, ga
     checker.no_complaint(checker.gaps(records))
     assert {r.root for r in records} >= {root for root, _ in roots} and big not in {r.root for r in records}
     assert client.event_book("order", big).next_sequence == 0
+
+
+# ---- L11: a done set that does not fit into the metadata of the position
+
+def put_all(broker, topic, records, abort=0):
+    """(key, value, headers) into partition 0; then a transaction of so many records that is aborted, which leaves a gap of offsets."""
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "queue.buffering.max.messages": 1_000_000})
+    for key, value, headers in records:
+        producer.produce(topic, key=key, value=value, headers=headers, partition=0)
+        producer.poll(0)
+    assert producer.flush(60) == 0
+    if abort:
+        producer = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": f"gap-{new_id()}",
+                             "queue.buffering.max.messages": 1_000_000})
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        for _ in range(abort):
+            producer.produce(topic, key=b"x", value=b"x", partition=0)
+            producer.poll(0)
+        producer.flush(60)
+        producer.abort_transaction(30)
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["kill", "kill and the loss of the store"])
+@pytest.mark.timeout(300)
+def test_L11_a_set_of_done_records_that_is_too_long_is_a_record(broker, make_system, gated, lost):
+    """1,600 stuck roots, a refusal after each, and gaps too wide for a bitmap: no refused command is run again."""
+    logic = gated()
+    system = make_system({"order": logic.address}, partitions=1, settings={"limits": {"slow_after": "200ms"}}).up()
+    topic = system.topic("order.commands")
+    ids = []
+    for burst in range(2):
+        records = []
+        for i in range(800):
+            stuck, refused = new_root(), new_root()
+            ids.append(f"refused-{burst}-{i}")
+            records.append((text(stuck), book("order", stuck, what="never").SerializeToString(), []))
+            records.append((text(refused), book("order", refused, what="refuse", n=ABORTED, id=ids[-1]).SerializeToString(), []))
+        put_all(broker, topic, records, abort=20000)
+    eventually(lambda: all(logic.calls.of(id) == 1 for id in ids), 60, every=0.5, what="all refusals")
+    last = new_root()
+    client = system.client()
+    assert numbers(client.do("order", last, timeout=30)) == [0]
+    at = positions(broker, system)[topic, 0]
+    assert at.offset == 0 and at.metadata.startswith("1:0:@"), at
+    system.worker.kill()
+    if lost:
+        shutil.rmtree(pathlib.Path(system.config["state"]["path"], "w0/store"))
+    system.up()
+    client = system.client()
+    assert numbers(client.do("order", last, 1, timeout=60)) == [1]
+    assert [id for id in ids if logic.calls.of(id) != 1] == []
+    assert not [line for line in system.worker.log_lines() if line["id"] == "DONE-SET-IGNORED"]

@@ -147,6 +147,8 @@ static void test_refused_text(void **state) {
     } rows[] = {
         {"empty", "", ANG_DONESET_NONE},
         {"made for another position", "1:8:bAg==", ANG_DONESET_OTHER_BASE},
+        {"a record of its own", "1:7:@", ANG_DONESET_ELSEWHERE},
+        {"a record of its own, for another position", "1:8:@", ANG_DONESET_OTHER_BASE},
         {"another version", "2:7:bAg==", ANG_DONESET_MALFORMED},
         {"foreign metadata", "committed by a tool", ANG_DONESET_MALFORMED},
         {"no form", "1:7:", ANG_DONESET_MALFORMED},
