@@ -35,6 +35,7 @@ struct peer {
 struct route {
     struct peer *peer; /* NULL: nobody */
     enum ang_owner_state state;
+    uint32_t percent; /* restoring */
     int32_t generation;
     int64_t start_ms;
     bool up;
@@ -252,7 +253,7 @@ static bool route_refresh(struct ang_workers *w, const struct ang_domain *domain
     const bool owned = (o.state == ANG_OWNER_SERVING || o.state == ANG_OWNER_RESTORING) && o.endpoint[0] != '\0';
     struct peer *p = owned ? peer_get(w, o.endpoint) : NULL;
     const bool other = p != r->peer || o.generation != r->generation || o.start_ms != r->start_ms;
-    const bool changed = other || o.state != r->state;
+    const bool changed = other || o.state != r->state || o.percent != r->percent;
 
     if (p != NULL)
         p->wanted = true;
@@ -264,6 +265,7 @@ static bool route_refresh(struct ang_workers *w, const struct ang_domain *domain
     }
     r->peer = p;
     r->state = o.state;
+    r->percent = o.percent;
     r->generation = o.generation;
     r->start_ms = o.start_ms;
     route_check(w, domain, partition);
@@ -433,7 +435,7 @@ void ang_workers_describe(const struct ang_workers *w, const struct ang_domain *
     if (r->peer == NULL)
         ang_buf_add_str(b, "nobody owns it (is a worker of the domain running?)");
     else if (r->state == ANG_OWNER_RESTORING)
-        ang_buf_addf(b, "%s is restoring it", ang_rpc_channel_address(r->peer->channel));
+        ang_buf_addf(b, "%s is restoring it (%u %%)", ang_rpc_channel_address(r->peer->channel), r->percent);
     else if (!r->peer->attached)
         ang_buf_addf(b, "%s, which cannot be reached", ang_rpc_channel_address(r->peer->channel));
     else

@@ -106,12 +106,14 @@ static void take_barrier(struct batch *b) {
     for (i = 0; i < ba->n; i++) {
         struct part *p = &l->parts[ba->takes[i].partition];
 
+        ba->takes[i].barrier[0] = ba->takes[i].barrier[1] = ANG_OFFSET_NONE;
         if (p->epoch != ba->takes[i].epoch)
             continue;
         touch(b, p);
         for (k = 0; k < ANG_COUNT(topics); k++) {
             out.topic = topics[k];
             out.partition = p->no;
+            ba->takes[i].barrier[k] = (int64_t)b->n_recs; /* its offset once it is committed */
             add_rec(b, &out);
         }
     }

@@ -286,6 +286,11 @@ void lane_batch_settled(struct batch *b) {
     ANG_CHECK(b, BATCH_MAGIC);
     l->committing = NULL;
     if (b->barrier != NULL) {
+        for (size_t i = 0; b->er == NULL && i < 2 * b->barrier->n; i++) {
+            int64_t *at = &b->barrier->takes[i / 2].barrier[i % 2];
+            if (*at != ANG_OFFSET_NONE)
+                *at = b->recs[*at].offset;
+        }
         b->barrier->er = b->er;
         b->er = NULL;
         takeover_barrier_done(b->barrier);

@@ -169,6 +169,7 @@ struct take { /* a partition to take over, as of an epoch */
     int32_t partition;
     uint32_t epoch;
     bool reset; /* its store is not to be trusted: rebuild it */
+    int64_t barrier[2]; /* where the barrier record stands in events and snapshots */
     int64_t refusals_until_ms; /* found in the store */
 };
 
@@ -177,7 +178,7 @@ struct barrier { /* asked for by the takeover thread: a record of ours that it w
     struct barrier *next; /* lane->barriers */
     struct lane *lane;
     struct takeover *takeover;
-    struct take *takes;
+    struct take *takes; /* the takeover's: filled in with where the records stand */
     size_t n;
     struct ang_pos *pos; /* n * N_INPUTS: where the inputs stand */
     char id[37];
@@ -426,6 +427,8 @@ void takeover_stop(struct takeover *t);
 /* Writes an entry for each of the partitions; waits until all are acknowledged, at most wait_ms.  @thread any */
 struct ang_err *owning_say(struct lane *l, const int32_t *parts, size_t n, enum ang_owner_state state, int32_t generation,
                            int wait_ms) ANG_MUST_USE;
+/* Says how far a restore is; does not wait. */
+void owning_progress(struct lane *l, const struct take *takes, size_t n, uint32_t percent);
 /* Before positions are fetched: earlier owners that have not released get half a second, then their transactional ids are fenced, as
  * well as it goes.  An error is one of reading the topic.  os has caught up.  Blocks; takeover thread. */
 struct ang_err *owning_fence(struct lane *l, struct ang_owners *os, const struct take *takes, size_t n,

@@ -73,15 +73,16 @@ static struct ang_err *await(struct saying *s, int wait_ms) {
     return (er);
 }
 
-struct ang_err *owning_say(struct lane *l, const int32_t *parts, size_t n, enum ang_owner_state state,
-                           int32_t generation, int wait_ms) {
+static struct ang_err *say(struct lane *l, const int32_t *parts, size_t n, enum ang_owner_state state,
+                           int32_t generation, uint32_t percent, int wait_ms) {
     const struct ang_worker_conf *wc = worker_conf(l->worker);
     const char *ids[2] = {l->txn_id[0], l->txn_id[1]};
     const struct ang_owner o = {.state = state,
                                 .endpoint = wc->endpoint,
                                 .worker = worker_id(l->worker),
                                 .generation = generation,
-                                .start_ms = worker_started_ms(l->worker)};
+                                .start_ms = worker_started_ms(l->worker),
+                                .percent = percent};
     struct saying *s = saying_new();
     struct ang_err *er = NULL, *more;
     size_t i;
@@ -103,6 +104,24 @@ struct ang_err *owning_say(struct lane *l, const int32_t *parts, size_t n, enum 
         return (more);
     ang_err_free(&more);
     return (er);
+}
+
+struct ang_err *owning_say(struct lane *l, const int32_t *parts, size_t n, enum ang_owner_state state,
+                           int32_t generation, int wait_ms) {
+    return (say(l, parts, n, state, generation, 0, wait_ms));
+}
+
+void owning_progress(struct lane *l, const struct take *takes, size_t n, uint32_t percent) {
+    int32_t *parts = ang_calloc(n + 1, sizeof *parts);
+    struct ang_err *er;
+    size_t i, k = 0;
+
+    for (i = 0; i < n; i++)
+        if (l->parts[takes[i].partition].epoch == takes[i].epoch)
+            parts[k++] = takes[i].partition;
+    er = say(l, parts, k, ANG_OWNER_RESTORING, l->generation, percent, 0);
+    ang_err_free(&er); /* for people who look: whether it is acknowledged does not matter */
+    free(parts);
 }
 
 /* ---- fencing ---- */

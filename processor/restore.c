@@ -6,12 +6,13 @@
 
 #define RECS 1000
 #define WRITE_BYTES (1 << 20)
+#define TELL_MS 2000
 
 struct source { /* one topic of one part */
     const struct ang_topic *topic;
     const struct take *take;
     struct ang_store_part *store;
-    int64_t next;
+    int64_t begin, next, end; /* end: the barrier, when it is known */
     int64_t refusals_until_ms; /* of its refusals that still count */
     bool done;
 };
@@ -223,9 +224,33 @@ static bool stale(const struct restoring *rs) {
     return (true);
 }
 
-static struct ang_err *read_all(struct restoring *rs) {
+/* Percent of the offsets between where it began and the barrier. */
+static uint32_t progress(const struct restoring *rs) {
+    double all = 0, done = 0;
+    size_t i;
+
+    for (i = 0; i < rs->n; i++) {
+        const struct source *s = &rs->src[i];
+
+        if (s->end <= s->begin)
+            continue;
+        all += (double)(s->end - s->begin);
+        done += (double)(s->done ? s->end - s->begin : s->next > s->begin ? s->next - s->begin : 0);
+    }
+    return (all > 0 && done < all ? (uint32_t)(100 * done / all) : 99);
+}
+
+static void tell(struct restoring *rs, size_t n_takes) {
+    const uint32_t percent = progress(rs);
+
+    ANG_LOG(ANG_LOG_INFO, "RESTORING", "partitions are rebuilt from the log", "domain", rs->lane->domain->name, "records",
+            ANG_F("%llu", (unsigned long long)rs->records), "open", ANG_F("%zu", rs->open), "percent", ANG_F("%u", percent));
+    owning_progress(rs->lane, rs->src[0].take, n_takes, percent);
+}
+
+static struct ang_err *read_all(struct restoring *rs, size_t n_takes) {
     struct ang_rec *recs[RECS];
-    const int64_t began = ang_now_ms();
+    int64_t tell_ms = ang_now_ms() + TELL_MS;
     struct ang_err *er;
     size_t i, n;
 
@@ -244,10 +269,10 @@ static struct ang_err *read_all(struct restoring *rs) {
         }
         if (stale(rs))
             return (ang_err_new(ANG_E_SHUTDOWN, "the partitions have gone elsewhere"));
-        if (ang_now_ms() - began > 2000)
-            ANG_LOG_EVERY(5000, ANG_LOG_INFO, "RESTORING", "partitions are rebuilt from the log", "domain",
-                          rs->lane->domain->name, "records", ANG_F("%llu", (unsigned long long)rs->records), "open",
-                          ANG_F("%zu", rs->open));
+        if (ang_now_ms() >= tell_ms) {
+            tell(rs, n_takes);
+            tell_ms = ang_now_ms() + TELL_MS;
+        }
     }
     return (NULL);
 }
@@ -261,6 +286,8 @@ static struct ang_err *add_source(struct restoring *rs, const struct take *take,
     er = ang_store_position(s->store, topic->name, &s->next, NULL);
     if (er != NULL)
         return (er);
+    s->begin = s->next < 0 ? 0 : s->next;
+    s->end = take->barrier[topic == rs->lane->domain->events ? 0 : 1];
     return (ang_log_reader_add(rs->reader, topic, take->partition, s->next < 0 ? ANG_OFFSET_BEGIN : s->next));
 }
 
@@ -280,7 +307,7 @@ struct ang_err *restore(struct lane *l, const struct take *takes, size_t n, cons
             er = add_source(&rs, &takes[i], l->domain->snapshots);
     }
     if (er == NULL)
-        er = read_all(&rs);
+        er = read_all(&rs, n);
     if (er == NULL)
         ANG_LOG(ANG_LOG_INFO, "RESTORED", "partitions are up to date", "domain", l->domain->name, "partitions",
                 ANG_F("%zu", n), "records", ANG_F("%llu", (unsigned long long)rs.records), "ms",
