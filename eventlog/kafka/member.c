@@ -182,7 +182,8 @@ static void member_free(struct member *m) {
 
 static struct ang_err *open_consumer(struct member *m) {
     char session[24], heartbeat[24], interval[24];
-    int s = m->conf.session_timeout_ms, h = s / 4 < 2000 ? s / 4 : 2000;
+    /* A rebalance reaches a member with its next heartbeat: this is what most of a move of partitions waits for. */
+    int s = m->conf.session_timeout_ms, h = s / 10 < 1000 ? s / 10 : 1000;
     (void)snprintf(session, sizeof(session), "%d", s);
     (void)snprintf(heartbeat, sizeof(heartbeat), "%d", h > 0 ? h : 1);
     (void)snprintf(interval, sizeof(interval), "%d", s > MAX_POLL_INTERVAL_MS ? s : MAX_POLL_INTERVAL_MS);

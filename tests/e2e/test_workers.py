@@ -121,7 +121,9 @@ def test_L21_sigterm_moves_partitions_at_once_and_no_caller_sees_it(make_system,
         since = time.monotonic()
         assert worker.terminate() == 0, worker.log()[-4000:]
         answered(callers, 3)
-        assert max(p.worst(since) for p in callers) < 2 * SCALE
+        worst = max(p.worst(since) for p in callers)
+        print(f"longest wait for an answer: {worst:.2f} s")
+        assert worst < 2 * SCALE
         worker.up()
         shared_out(system, system.workers)
     for worker in system.workers:  # everybody released what was taken from them: nobody was fenced
@@ -143,7 +145,8 @@ def test_L16_a_killed_owner_is_fenced_and_replaced_within_its_session(make_syste
     first.kill()
     answered(callers, 3)
     worst = max(p.worst(since) for p in callers)
-    assert worst < (SESSION + 3) * SCALE, worst
+    print(f"longest wait for an answer: {worst:.2f} s")
+    assert worst < (SESSION + 3) * SCALE
     fenced = {line["transactional_id"] for line in logged(second, "FENCED-OWNER")}
     assert fenced == {f"{system.prefix}order-w0-0-{k}" for k in (0, 1)}
     first.up()
