@@ -203,7 +203,7 @@ static const struct {
                          "limits, compensation, business_logic"},
     {"worker:\n  id: a\n  lane: 2\n", "t.yaml:3: worker.lane: unknown key, did you mean \"lanes\"?"},
     {"limits:\n  timeout: 2s\n", "t.yaml:2: limits.timeout: unknown key, expected one of message, call_timeout, "
-                                 "command_ttl, calls, max_unfinished, dedupe_window"},
+                                 "command_ttl, calls, slow_after, slow_calls, max_unfinished, dedupe_window"},
     {"worker:\n  id: a\n  lanes: 1\n  id: b\n", "t.yaml:4: worker.id: set twice, first at line 2"},
     {"worker: {}\nlog: {}\nworker: {}\n", "t.yaml:3: worker: set twice, first at line 1"},
     /* values */
