@@ -47,7 +47,7 @@ ANG_SETTING(worker, http, LISTEN, worker.http, "", MATCH(ANG_MATCH_OR_EMPTY), NU
             "Where `/healthz` and `/readyz` of a worker are served. Empty: nowhere.")
 ANG_SETTING(worker, lanes, INT, worker.lanes, "0", IN(0, 64), NULL,
             "Lanes per domain: each is a member of the group that owns a part of the partitions, with threads of its own. 0 chooses "
-            "one, which is the fastest on few cores.")
+            "one, which is the fastest on few cores. The embedded log always has one.")
 ANG_SETTING(worker, session_timeout, DURATION, worker.session_timeout_ms, "6s", IN(6 * ANG_SECOND, 30 * ANG_MINUTE), NULL,
             "After this long without a sign of life another worker takes over.")
 

@@ -149,7 +149,8 @@ struct ang_log_member_conf {
     const char *instance;      /* static member: the same name after a restart gets the same partitions without a rebalance */
     int session_timeout_ms;
     void (*wake)(void *arg); /* something to poll; any thread */
-    /* Both run inside ang_log_member_poll (or leave), on the poller's thread.
+    /* Both run inside ang_log_member_poll (or leave), on the poller's thread.  assigned with n = 0: the group has answered, and has
+     * nothing (more) for us.
      * revoked returns only when no open transaction of ours concerns these partitions; lost = it is too late to commit. */
     void (*assigned)(void *arg, const int32_t *partitions, size_t n);
     void (*revoked)(void *arg, const int32_t *partitions, size_t n, bool lost);

@@ -306,6 +306,8 @@ void ang_workers_turn(struct ang_workers *w) {
     bool changed = false;
     struct ang_err *er;
 
+    if (w->owners == NULL) /* closed: what woke us came before */
+        return;
     if (atomic_load_explicit(&w->woken, memory_order_relaxed) && atomic_exchange(&w->woken, false)) {
         er = ang_owners_poll(w->owners, &changed);
         if (er != NULL) {

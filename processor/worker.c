@@ -215,7 +215,8 @@ static void make_shards(struct ang_worker *w) {
 struct ang_err *ang_worker_start(const struct ang_worker_conf *conf, struct ang_worker **ret_w) {
     struct ang_worker *w = ANG_NEW(struct ang_worker);
     /* 0 chooses one: two on two cores are 15 % slower, with smaller batches and more transactions. */
-    const size_t each = conf->settings->worker.lanes > 0 ? (size_t)conf->settings->worker.lanes : 1;
+    const bool several = conf->settings->worker.lanes > 0 && conf->settings->log.type == ANG_LOGTYPE_KAFKA;
+    const size_t each = several ? (size_t)conf->settings->worker.lanes : 1;
     struct ang_err *er;
     size_t i;
 

@@ -124,7 +124,7 @@ struct ang_err *ang_kafka_handle_new(struct ang_kafka *k, rd_kafka_type_t type, 
         rd_kafka_conf_destroy(*conf);
         *conf = NULL;
         /* Properties that do not fit together, a certificate that cannot be read: from the user's file. */
-        return (ang_err_new(ANG_E_CONFIG, "%s: log.kafka: %s", k->file, text));
+        return (ang_err_new_cls(ANG_E_CONFIG, ANG_FATAL, "%s: log.kafka: %s", k->file, text));
     }
     *conf = NULL;
     *ret_rk = rk;

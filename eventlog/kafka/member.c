@@ -111,9 +111,9 @@ static bool mine_drop(struct member *m, int32_t partition) {
 static void given(struct member *m, const int32_t *parts, size_t n) {
     m->answered = true;
     lease(m, m->joined_ms);
-    if (n == 0 || m->leaving)
+    if (m->leaving)
         return;
-    m->mine = ang_realloc(m->mine, (m->n_mine + n) * sizeof(int32_t));
+    m->mine = ang_realloc(m->mine, (m->n_mine + n + 1) * sizeof(int32_t));
     memcpy(m->mine + m->n_mine, parts, n * sizeof(int32_t));
     m->n_mine += n;
     m->conf.assigned(m->conf.arg, parts, n);

@@ -1,11 +1,16 @@
-/* Committed positions of a group.  "Unstable" (a transaction that touches them is open) and a coordinator that moves are
- * asked again until the time is up; each round asks only for what is still missing. */
+/* Committed positions of a group.  Each round asks only for what is still missing, until the time is up.
+ *
+ * By a consumer of the group that never joins it, thrown away after a round that failed.  The admin call for the same
+ * (ListConsumerGroupOffsets, 2.0.2 to 2.15.0) ends the process: by an assertion when the coordinator becomes known after its
+ * time-out, by a NULL pointer when the coordinator has moved and the handle is a producer; and on a consumer it goes on asking the
+ * one that has moved away. */
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "eventlog/kafka/kafka_priv.h"
 
 #define ASK_AGAIN_MS 20
+#define ROUND_MS     4000 /* librdkafka asks again by itself while positions are unstable, which looks like silence */
 
 rd_kafka_event_t *ang_kafka_admin_wait(rd_kafka_queue_t *q, int64_t until_ms) {
     for (;;) {
@@ -51,54 +56,33 @@ static struct ang_err *take_partition(struct query *qu, const rd_kafka_topic_par
     return (NULL);
 }
 
-static struct ang_err *take_answer(struct query *qu, rd_kafka_event_t *ev) {
-    const rd_kafka_ListConsumerGroupOffsets_result_t *res = rd_kafka_event_ListConsumerGroupOffsets_result(ev);
-    rd_kafka_resp_err_t err = rd_kafka_event_error(ev);
-    const char *text = rd_kafka_event_error_string(ev);
-    const rd_kafka_group_result_t *group = NULL;
-    size_t n = 0;
-    if (err == RD_KAFKA_RESP_ERR_NO_ERROR && res != NULL) {
-        const rd_kafka_group_result_t **groups = rd_kafka_ListConsumerGroupOffsets_result_groups(res, &n);
-        if (n > 0)
-            group = groups[0];
-        const rd_kafka_error_t *ke = group != NULL ? rd_kafka_group_result_error(group) : NULL;
-        if (ke != NULL) {
-            err = rd_kafka_error_code(ke);
-            text = rd_kafka_error_string(ke);
-        }
-    }
-    if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        (void)snprintf(qu->why, sizeof(qu->why), "%s", text != NULL ? text : rd_kafka_err2str(err));
-        if (ang_kafka_transient(err))
-            return (NULL);
-        char what[256];
-        (void)snprintf(what, sizeof(what), "positions of group %s", qu->group);
-        return (ang_kafka_err(NULL, err, text, ANG_FATAL, what));
-    }
-    const rd_kafka_topic_partition_list_t *list = group != NULL ? rd_kafka_group_result_partitions(group) : NULL;
-    struct ang_err *er = NULL;
-    for (int i = 0; list != NULL && i < list->cnt && er == NULL; i++)
-        er = take_partition(qu, &list->elems[i]);
-    return (er);
-}
-
-static void ask(rd_kafka_t *rk, const struct query *qu, rd_kafka_queue_t *q, int timeout_ms) {
+static rd_kafka_topic_partition_list_t *missing(const struct query *qu) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)qu->n);
     for (size_t i = 0; i < qu->n; i++) {
         if (!qu->known[i] &&
             rd_kafka_topic_partition_list_find(list, qu->pos[i].topic->name, qu->pos[i].partition) == NULL)
             (void)rd_kafka_topic_partition_list_add(list, qu->pos[i].topic->name, qu->pos[i].partition);
     }
-    rd_kafka_ListConsumerGroupOffsets_t *req = rd_kafka_ListConsumerGroupOffsets_new(qu->group, list);
-    rd_kafka_AdminOptions_t *opt = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
-    char text[256];
-    AZ(rd_kafka_AdminOptions_set_request_timeout(opt, timeout_ms, text, sizeof(text)));
-    rd_kafka_error_t *ke = rd_kafka_AdminOptions_set_require_stable_offsets(opt, 1);
-    AZ(ke);
-    rd_kafka_ListConsumerGroupOffsets(rk, &req, 1, opt, q);
-    rd_kafka_AdminOptions_destroy(opt);
-    rd_kafka_ListConsumerGroupOffsets_destroy(req);
+    return (list);
+}
+
+static struct ang_err *ask(rd_kafka_t *rk, struct query *qu, int timeout_ms) {
+    rd_kafka_topic_partition_list_t *list = missing(qu);
+    rd_kafka_resp_err_t err = rd_kafka_committed(rk, list, timeout_ms);
+    struct ang_err *er = NULL;
+    if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        for (int i = 0; i < list->cnt && er == NULL; i++)
+            er = take_partition(qu, &list->elems[i]);
+    } else if (ang_kafka_transient(err)) {
+        (void)snprintf(qu->why, sizeof(qu->why), "%s%s", rd_kafka_err2str(err),
+                       err == RD_KAFKA_RESP_ERR__TIMED_OUT ? " (an open transaction may hold them back)" : "");
+    } else {
+        char what[256];
+        (void)snprintf(what, sizeof(what), "positions of group %s", qu->group);
+        er = ang_kafka_err(NULL, err, NULL, ANG_FATAL, what);
+    }
     rd_kafka_topic_partition_list_destroy(list);
+    return (er);
 }
 
 static bool all_known(const struct query *qu) {
@@ -109,43 +93,55 @@ static bool all_known(const struct query *qu) {
     return (true);
 }
 
-static struct ang_err *ask_until_known(rd_kafka_t *rk, struct query *qu, int timeout_ms) {
+static struct ang_err *open_asker(struct ang_kafka *k, struct ang_kafka_ctx *ctx, const char *group,
+                                  rd_kafka_t **ret_rk) {
+    const struct ang_kafka_prop props[] = {
+        {"group.id", group, ANG_PROP_MUST},
+        {"isolation.level", "read_committed", ANG_PROP_MUST}, /* else unstable positions are told */
+        {"enable.auto.commit", "false", ANG_PROP_MUST},
+        {"allow.auto.create.topics", "false", ANG_PROP_MUST},
+        {"retry.backoff.ms", "20", ANG_PROP_TUNE},
+        {"socket.timeout.ms", "4000", ANG_PROP_TUNE},
+        {NULL, NULL, ANG_PROP_MUST},
+    };
+    rd_kafka_conf_t *conf;
+    struct ang_err *er = ang_kafka_conf_new(k, ctx, props, &conf);
+    return (er != NULL ? er : ang_kafka_handle_new(k, RD_KAFKA_CONSUMER, &conf, ret_rk));
+}
+
+static struct ang_err *round_of(struct ang_kafka *k, struct query *qu, int timeout_ms) {
+    struct ang_kafka_ctx ctx = {ANG_KAFKA_CTX_MAGIC, k, "positions", NULL};
+    rd_kafka_t *rk;
+    struct ang_err *er = open_asker(k, &ctx, qu->group, &rk);
+    if (er != NULL)
+        return (er);
+    er = ask(rk, qu, timeout_ms);
+    rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    return (er);
+}
+
+static struct ang_err *ask_until_known(struct ang_kafka *k, struct query *qu, int timeout_ms) {
     int64_t until = ang_now_ms() + timeout_ms;
-    struct ang_err *er = NULL;
-    rd_kafka_queue_t *q = rd_kafka_queue_new(rk);
     (void)snprintf(qu->why, sizeof(qu->why), "no answer");
     for (;;) {
-        int left = ang_kafka_left(until, 10000);
-        ask(rk, qu, q, left > 1 ? left : 1);
-        /* The request itself ends at its timeout: leave it the time to say so. */
-        rd_kafka_event_t *ev = ang_kafka_admin_wait(q, ang_now_ms() + left + 1000);
-        if (ev != NULL) {
-            er = take_answer(qu, ev);
-            rd_kafka_event_destroy(ev);
-        }
+        int left = ang_kafka_left(until, ROUND_MS);
+        struct ang_err *er = round_of(k, qu, left > 1 ? left : 1);
         if (er != NULL || all_known(qu))
-            break;
-        if (ang_kafka_left(until, 1) == 0) {
-            er = ang_err_new(ANG_E_LOG_UNREACHABLE, "the positions of group %s did not become known within %d ms: %s",
-                             qu->group, timeout_ms, qu->why);
-            break;
-        }
+            return (er);
+        if (ang_kafka_left(until, 1) == 0)
+            return (ang_err_new(ANG_E_LOG_UNREACHABLE,
+                                "the positions of group %s did not become known within %d ms: %s", qu->group,
+                                timeout_ms, qu->why));
         (void)usleep((useconds_t)ang_kafka_left(until, ASK_AGAIN_MS) * 1000);
     }
-    rd_kafka_queue_destroy(q);
-    return (er);
 }
 
 struct ang_err *ang_kafka_positions(struct ang_log *log, const char *group, struct ang_pos *pos, size_t n,
                                     int timeout_ms, struct ang_buf *ret_mem) {
-    rd_kafka_t *rk;
-    struct ang_err *er = ang_kafka_admin(ang_kafka_of(log), &rk);
-    if (er != NULL)
-        return (er);
     struct query qu = {.pos = pos, .n = n, .group = group};
     qu.known = ang_calloc(n, sizeof(bool));
     qu.meta_at = ang_calloc(n, sizeof(size_t));
-    er = ask_until_known(rk, &qu, timeout_ms);
+    struct ang_err *er = ask_until_known(ang_kafka_of(log), &qu, timeout_ms);
     if (er == NULL) {
         for (size_t i = 0; i < n; i++)
             pos[i].meta.p = pos[i].meta.n > 0 ? qu.mem.p + qu.meta_at[i] : NULL;

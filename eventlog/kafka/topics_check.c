@@ -152,8 +152,10 @@ static struct ang_err *check_described(rd_kafka_event_t *ev, const struct ang_to
             char what[512];
             (void)snprintf(what, sizeof(what), "asking for the configuration of topic %s",
                            rd_kafka_ConfigResource_name(res[i]));
-            er = ang_kafka_err(NULL, err, rd_kafka_ConfigResource_error_string(res[i]),
-                               ang_kafka_transient(err) ? ANG_RETRY : ANG_FATAL, what);
+            /* They are there: a broker that has not heard of it yet. */
+            bool later = ang_kafka_transient(err) || err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+            er = ang_kafka_err(NULL, err, rd_kafka_ConfigResource_error_string(res[i]), later ? ANG_RETRY : ANG_FATAL,
+                               what);
         } else if (s != NULL) {
             er = check_config(res[i], s);
         }

@@ -107,6 +107,7 @@ def test_everything_is_there_after_a_restart_and_after_a_kill(make_system, make_
     checker.no_complaint(checker.agree(client, "order", records))
 
 
+@pytest.mark.kafka_only
 def test_several_lanes_of_one_process_share_the_partitions(make_system, make_logic):
     system = make_system({"order": make_logic().address}, partitions=6, settings={"worker": {"lanes": 3}}).up()
     client = system.client()
@@ -116,6 +117,7 @@ def test_several_lanes_of_one_process_share_the_partitions(make_system, make_log
             assert numbers(client.do("order", root, sequence)) == [sequence]
     assigned = [line for line in system.worker.log_lines() if line["id"] == "ASSIGNED"]
     assert sum(int(line["partitions"]) for line in assigned) >= 6 and len(assigned) >= 3
+    assert all(int(line["partitions"]) > 0 for line in assigned)
     system.worker.kill()
     system.up()
     client = system.client()
