@@ -306,21 +306,23 @@ class Link:
         if self.listener is None:
             self.listener = socket.create_server(("127.0.0.1", self.port), backlog=100)
             self.listener.setblocking(False)
-            self.acceptor = asyncio.create_task(self.accept(self.listener))
+            asyncio.get_running_loop().add_reader(self.listener, self.accept)
 
     def close(self):
         if self.listener is not None:
-            self.acceptor.cancel()
+            asyncio.get_running_loop().remove_reader(self.listener)
             self.listener.close()
             self.listener = None
 
-    async def accept(self, listener):
-        loop = asyncio.get_running_loop()
-        while True:
-            sock, _ = await loop.sock_accept(listener)
-            task = asyncio.create_task(self.accepted(sock))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+    def accept(self):
+        try:
+            sock, _ = self.listener.accept()
+        except OSError:
+            return  # it went away again
+        sock.setblocking(False)
+        task = asyncio.create_task(self.accepted(sock))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     async def accepted(self, sock):
         connection = Connection(self, *await asyncio.open_connection(sock=sock, limit=CHUNK))
