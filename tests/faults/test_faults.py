@@ -1,0 +1,203 @@
+"""Faults that are known to break such systems, each made on purpose, once."""
+
+import re
+import signal
+
+import pytest
+
+from lib import checker
+from lib.client import dones, new_root, numbers
+from lib.cluster import Fields
+from lib.procs import eventually, in_thread
+from lib.proxy import END_TXN, PRODUCE, TXN_OFFSET_COMMIT
+from faults_lib import are_members, keep_away, positions, said
+from rules_lib import events_of, new_id, still_waits
+
+ABORTED, FAILED_PRECONDITION = 10, 9
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def proved(system, client, expected):
+    """The log holds these numbers and no others, in order, and queries say the same."""
+    records = system.reader().stored("order")
+    checker.no_complaint(checker.gaps(records))
+    checker.no_complaint(checker.agree(client, "order", records))
+    assert [n for r in records for n in r.numbers()] == expected
+
+
+def test_a_worker_that_has_no_partition_is_ready(cluster, make_system, gated):
+    """More workers than partitions: the spare one waits, and whoever rolls them out must not wait for it."""
+    system = make_system({"order": gated.address}, workers=2).up_in_order()
+    for worker in system.workers:
+        worker.ready(20)
+
+
+# ---- L1: what was answered is seen by the next owner, although its marker is late
+
+def test_L1_an_event_whose_marker_is_late_is_seen_by_the_next_owner(cluster, proxy, make_system, gated):
+    """The leader of the events stands still from the end of the transaction until after the hand-over; everything else goes on."""
+    system = make_system({"order": gated.address}, workers=2).up_in_order()
+    first, second = system.workers
+    client = system.client()
+    root = new_root()
+    assert numbers(client.do("order", root, id="zero")) == [0]
+    events = (system.topic("order.events"), 0)
+    victim = cluster.node(cluster.others(cluster.controller())[0])
+    keep_away(cluster, system, victim.number, but=events)
+
+    rule = proxy.hold(client="w0", api=END_TXN, txn=system.txns(first), times=1)
+    job = in_thread(lambda: client.do("order", root, 1, id="one", timeout=60))
+    rule.wait(timeout=60)
+    victim.pause()
+    rule.release()
+    assert numbers(job.result(60)) == [1]  # it is decided; the marker cannot be written
+
+    assert first.terminate(30) == 0, first.log()[-4000:]
+    late = in_thread(lambda: client.do("order", root, 2, id="late", timeout=100))
+    stale = in_thread(lambda: client.refused("FAILED_PRECONDITION", client.do, "order", root, 1, id="stale", timeout=100))
+    eventually(lambda: said(second, "ASSIGNED"), 30, what="the partition to come to the second worker")
+    eventually(lambda: cluster.leader(*events) not in (-1, victim.number), 30, what="another leader of the events")
+    still_waits(late, 4)
+    victim.resume()
+
+    assert numbers(late.result(120)) == [2]
+    assert stale.result(120).message.startswith("Sequence mismatch: command expects 1, aggregate at ")
+    assert gated.calls.of("stale") == 0
+    assert [d.id for d in dones(client.event_book("order", root))] == ["zero", "one", "late"]
+    proved(system, client, [0, 1, 2])
+
+
+# ---- L2: a worker that only its gateway can still hear
+
+@pytest.mark.parametrize("how", ["cut", "freeze"])
+def test_L2_what_a_worker_without_a_log_decides_is_not_told(cluster, proxy, make_system, gated, how):
+    """The worker loses Kafka and keeps its gateway; what the logic says to it is a refusal, what it says to the next owner is not."""
+    system = make_system({"order": gated.address}, workers=2).up_in_order()
+    first, second = system.workers
+    client = system.client()
+    root, id = new_root(), new_id()
+    assert numbers(client.do("order", root)) == [0]
+    gated.hold()
+    job = in_thread(lambda: client.do("order", root, 1, what="flaky", n=1, value=FAILED_PRECONDITION, id=id, timeout=120))
+    eventually(lambda: gated.waiting == 1, 20, what="the call")
+    getattr(proxy, how)("w0")
+    gated.let_go()
+    eventually(lambda: gated.calls.of(id) == 1 and gated.calls.open == 0, 20, what="the refusal")
+    assert still_waits(job, 1.5), "a refusal was told that nobody could commit"
+    assert numbers(job.result(120)) == [1]
+    assert gated.calls.of(id) == 2 and said(second, "ASSIGNED")
+    proxy.heal("w0")
+    are_members(cluster, system)
+    for sequence in range(2, 6):
+        assert numbers(client.do("order", root, sequence, timeout=60)) == [sequence]
+    assert [ids for _, _, ids in events_of(cluster, system, root)][1] == [id]
+    assert gated.calls.of(id) == 2
+    proved(system, client, list(range(6)))
+
+
+# ---- L4: a sealed batch, and its owner is replaced
+
+@pytest.mark.parametrize("api", [PRODUCE, TXN_OFFSET_COMMIT, END_TXN], ids=["produce", "positions", "end"])
+@pytest.mark.parametrize("resume", ["before", "after"])
+def test_L4_a_batch_of_an_owner_that_was_replaced_is_never_committed(cluster, proxy, make_system, gated, api, resume):
+    """A request of the transaction is held on the way and its worker stands still until another has taken over; then both go on:
+    the worker before the request arrives, or after it."""
+    system = make_system({"order": gated.address}, workers=2, settings={"log": {"kafka": {"transaction.timeout.ms": 60000}}}).up_in_order()
+    first, second = system.workers
+    client = system.client()
+    root, id = new_root(), new_id()
+    assert numbers(client.do("order", root)) == [0]
+    rule = proxy.hold(client="w0", api=api, txn=system.txns(first), times=1)
+    job = in_thread(lambda: client.do("order", root, 1, id=id, timeout=120))
+    rule.wait()
+    first.signal(signal.SIGSTOP)
+    assert numbers(job.result(120)) == [1]
+    assert gated.calls.of(id) == 2 and said(second, "ASSIGNED")
+    assert numbers(client.do("order", root, 2, timeout=60)) == [2]
+
+    def go_on():
+        first.signal(signal.SIGCONT)
+        eventually(lambda: said(first, "LOST"), 60, what="the first worker to see that it lost the partition")
+    if resume == "before":
+        go_on()
+    rule.release()
+    try:
+        rule.held[0].answer(30)
+    except ConnectionError:
+        assert resume == "before"
+    if resume == "after":
+        go_on()
+    are_members(cluster, system)
+    for sequence in range(3, 10):  # as a member it could commit again, for a partition that is not its own
+        assert numbers(client.do("order", root, sequence, timeout=60)) == [sequence]
+    assert first.running() and second.running()
+    proved(system, client, list(range(10)))
+
+
+# ---- L14: positions that arrive late
+
+def errors_of_offset_commit(frame):
+    """Of a TxnOffsetCommit answer, version 3: the error of each partition."""
+    fields = Fields(frame, 8)
+    fields.tags()
+    fields.number("i")
+    found = []
+
+    def partition():
+        fields.number("i")
+        found.append(fields.number("h"))
+        fields.tags()
+
+    def topic():
+        fields.text()
+        fields.array(partition)
+        fields.tags()
+    fields.array(topic)
+    return found
+
+
+@pytest.mark.parametrize("socket_ms", [None, 2000], ids=["given up", "sent again"])
+def test_L14_positions_that_arrive_in_a_later_transaction_do_not_count(cluster, proxy, make_system, gated, socket_ms):
+    """The first copy of a transaction's positions stays on the way, and the producer gives the transaction up, or sends them again.
+    The copy arrives in the middle of a later transaction of the same transactional id."""
+    settings = {"log": {"kafka": {"socket.timeout.ms": socket_ms}}} if socket_ms else {}
+    system = make_system({"order": gated.address}, workers=1, settings=settings).up_in_order()
+    [worker] = system.workers
+    client = system.client()
+    commands = (system.topic("order.commands"), 0)
+    refused = []
+
+    def refuse():
+        refused.append(new_id())
+        return client.refused("ABORTED", client.do, "order", new_root(), what="refuse", n=ABORTED, id=refused[-1], timeout=60)
+    for _ in range(4):
+        refuse()
+    rule = proxy.hold(client="w0", api=TXN_OFFSET_COMMIT, txn=system.txns(worker), times=1)
+    refuse()
+    old = rule.wait()
+    for _ in range(6):
+        refuse()
+    eventually(lambda: positions(cluster, system)[commands].offset == len(refused), 20, what="the positions")
+
+    end = proxy.hold(client="w0", api=END_TXN, txn=f"^{re.escape(old.txn)}$", times=1)
+    jobs = []
+    while end.hits == 0 and len(jobs) < 4:  # the two writers take turns
+        jobs.append(in_thread(refuse))
+        still_waits(jobs[-1], 1)
+    end.wait()
+    rule.release()
+    errors = errors_of_offset_commit(rule.held[0].answer())
+    end.release()
+    for job in jobs:
+        job.result(60)
+    for _ in range(3):
+        refuse()
+    calls = [gated.calls.of(id) for id in refused]
+    at = positions(cluster, system)[commands]
+    assert at.offset == len(refused), f"the position is {at}; the late copy was answered {errors}"
+    worker.kill()
+    worker.up(90)
+    assert numbers(client.do("order", new_root(), timeout=60)) == [0]
+    assert [gated.calls.of(id) for id in refused] == calls, f"refusals ran again; the late copy was answered {errors}"
+    assert positions(cluster, system)[commands].offset > at.offset
