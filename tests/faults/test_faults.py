@@ -2,6 +2,7 @@
 
 import re
 import signal
+import struct
 
 import pytest
 
@@ -201,3 +202,39 @@ def test_L14_positions_that_arrive_in_a_later_transaction_do_not_count(cluster, 
     assert numbers(client.do("order", new_root(), timeout=60)) == [0]
     assert [gated.calls.of(id) for id in refused] == calls, f"refusals ran again; the late copy was answered {errors}"
     assert positions(cluster, system)[commands].offset > at.offset
+
+
+def error_of_end(frame):
+    """Of an EndTxn answer, version 1."""
+    return struct.unpack_from(">h", frame, 12)[0]
+
+
+def test_L14_an_end_that_arrives_in_a_later_transaction_does_not_end_it(cluster, proxy, make_system, gated):
+    """One arrives while its successor under the same transactional id is open; one after the process that sent it was killed and
+    came back."""
+    system = make_system({"order": gated.address}, workers=1).up_in_order()
+    [worker] = system.workers
+    client = system.client()
+    root = new_root()
+    assert numbers(client.do("order", root)) == [0]
+    rule = proxy.hold(client="w0", api=END_TXN, txn=system.txns(worker), times=1)
+    assert numbers(client.do("order", root, 1, timeout=60)) == [1]
+    old = rule.requests[0]
+    end = proxy.hold(client="w0", api=END_TXN, txn=f"^{re.escape(old.txn)}$", times=1)
+    sequence, job = 2, None
+    while end.hits == 0 and sequence < 6:  # the two writers take turns
+        job = in_thread(lambda n=sequence: client.do("order", root, n, timeout=100))
+        if not still_waits(job, 1):
+            assert numbers(job.result()) == [sequence]
+            sequence += 1
+    end.wait()
+    rule.release()
+    assert error_of_end(rule.held[0].answer()) != 0
+    assert still_waits(job, 0.5), "a transaction was ended by its predecessor's request"
+    worker.kill()
+    worker.up(90)
+    assert numbers(job.result(100)) == [sequence]
+    end.release()
+    assert error_of_end(end.held[0].answer()) != 0
+    assert numbers(client.do("order", root, sequence + 1, timeout=60)) == [sequence + 1]
+    proved(system, client, list(range(sequence + 2)))

@@ -57,8 +57,12 @@ class Faults:
         worker.launch()
         return worker.name
 
+    @staticmethod
+    def _terminate(role):
+        assert role.terminate(30) == 0, f"{role.name} did not end well:\n{role.log()[-4000:]}"
+
     def terminate_worker(self):
-        return self._restart(self.chance.choice(self.system.workers), lambda w: w.terminate(30))
+        return self._restart(self.chance.choice(self.system.workers), self._terminate)
 
     def kill_gateway(self):
         return self._restart(self.chance.choice(self.system.gateways), lambda g: g.kill())
