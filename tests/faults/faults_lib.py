@@ -8,6 +8,7 @@ from confluent_kafka.admin import AdminClient
 
 from lib import angzarr
 from lib.angzarr import Role, merge
+from lib.client import Client
 from lib.cluster import OFFSETS, TRANSACTIONS
 from lib.procs import eventually, free_ports
 
@@ -34,6 +35,11 @@ class System(angzarr.System):
         config = merge(json.loads(json.dumps(role.config)), {"log": {"kafka": {"bootstrap.servers": self.proxy.bootstrap(path)}}})
         made = Role(path, role.role, merge(config, own), self.folder)
         made.path = path
+        return made
+
+    def client(self, gateway=0):
+        made = Client(self.addresses[gateway])
+        self._clients.append(made)
         return made
 
     def up_in_order(self):
@@ -101,8 +107,8 @@ def members(cluster, system, domain="order"):
     return len(group.members) if group.state == ConsumerGroupState.STABLE else None
 
 
-def are_members(cluster, system, count=2):
-    eventually(lambda: members(cluster, system) == count, 60, every=0.2, what=f"{count} members in {system.group()}")
+def are_members(cluster, system, count=2, domain="order"):
+    eventually(lambda: members(cluster, system, domain) == count, 60, every=0.2, what=f"{count} members in {system.group(domain)}")
 
 
 def said(role, *ids):

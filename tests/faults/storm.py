@@ -3,6 +3,7 @@
     python3 tests/faults/storm.py --address A,B --domain D …    as lib/load.py;  ANGZARR_FAULTS_SEED seeds it
 """
 
+import asyncio
 import os
 import pathlib
 import random
@@ -16,6 +17,7 @@ from lib import load  # noqa: E402
 from lib.client import OPTIONS  # noqa: E402
 
 SEED = "ANGZARR_FAULTS_SEED"
+PAUSE = float(os.environ.get("ANGZARR_FAULTS_PAUSE", "0"))  # seconds, of each sender after each command
 
 
 class Worker(load.Worker):
@@ -27,6 +29,10 @@ class Worker(load.Worker):
         channels = [self.channel] + [grpc.aio.insecure_channel(a, options=OPTIONS) for a in addresses[1:]]
         methods = [c.unary_unary("/angzarr.CommandGateway/Execute") for c in channels]
         self.execute = lambda *args, **options: self.random.choice(methods)(*args, **options)
+
+    async def command(self):
+        await super().command()
+        await asyncio.sleep(PAUSE)
 
 
 class Storm(load.Load):

@@ -60,6 +60,7 @@ def test_L1_an_event_whose_marker_is_late_is_seen_by_the_next_owner(cluster, pro
     eventually(lambda: said(second, "ASSIGNED"), 30, what="the partition to come to the second worker")
     eventually(lambda: cluster.leader(*events) not in (-1, victim.number), 30, what="another leader of the events")
     still_waits(late, 4)
+    assert [ids for _, _, ids in events_of(cluster, system, root)] == [["zero"]], "the marker came too early for this test"
     victim.resume()
 
     assert numbers(late.result(120)) == [2]

@@ -1,7 +1,7 @@
 """Load and random faults; then every command that anybody sent is accounted for.
 
     ANGZARR_FAULTS_COMMANDS   answered OK at least (default 1500; the long form is 100000)
-    ANGZARR_FAULTS_COUNT      faults at least (default 7; the long form makes one after the other until the commands are done)
+    ANGZARR_FAULTS_COUNT      faults at least (default 5; the long form makes one after the other until the commands are done)
 """
 
 import os
@@ -13,17 +13,19 @@ import time
 import pytest
 
 from lib import checker, logic as logic_module, procs
-from lib.procs import SCALE, Process, eventually, free_ports
+from lib.client import OPEN, Status, numbers
+from lib.procs import SCALE, Process, free_ports, in_thread
 from lib.proxy import ADD_OFFSETS, ADD_PARTITIONS, END_TXN, FETCH, HEARTBEAT, PRODUCE, TRANSACTION, TXN_OFFSET_COMMIT
 from faults_lib import are_members
+from rules_lib import partition_of, root_in
 from storm import Storm
 
 COMMANDS = int(os.environ.get("ANGZARR_FAULTS_COMMANDS", "1500"))
-COUNT = int(os.environ.get("ANGZARR_FAULTS_COUNT", "7"))
+COUNT = int(os.environ.get("ANGZARR_FAULTS_COUNT", "5"))
 DOMAINS = ("order", "cart")
 PARTITIONS = 6
 SESSION = 6      # seconds, worker.session_timeout
-RECOVERY = 60    # within which something must be answered after a fault is over
+RECOVERY = 60    # within which every partition must answer after a fault is over
 
 
 class Faults:
@@ -137,8 +139,10 @@ class Faults:
             self.wait(0, 0.5)
         return path
 
-    def _rule(self, make, most, **match):
-        rule = make(client=self.path(), **match)
+    def _rule(self, make, most, api, **match):
+        transactional = api != PRODUCE and set(TRANSACTION) & {*(api if isinstance(api, tuple) else (api,))}
+        path = self.chance.choice(self.system.workers).path if transactional else self.path()
+        rule = make(client=path, api=api, **match)
         self.wait(1, most)
         rule.remove()
         return rule
@@ -202,19 +206,41 @@ def still_there(system):
         assert role.running(), f"{role.name} ended by itself with status {role.popen.returncode}:\n{role.log()[-6000:]}"
 
 
-def goes_on(system, storms):
-    """Each domain is answered again."""
-    before = [storm.ok() for storm in storms]
+class Probes:
+    """After each fault: a new root in every partition of every domain, through every gateway in turn."""
 
-    def more():
-        still_there(system)
-        return all(storm.ok() > was for storm, was in zip(storms, before))
-    begun = time.monotonic()
-    eventually(more, RECOVERY, every=0.05, what="commands of each domain to be answered after the fault")
-    return time.monotonic() - begun
+    def __init__(self, system):
+        self.system = system
+        self.clients = [system.client(i) for i in range(len(system.gateways))]
+        self.sent = {domain: [] for domain in DOMAINS}
+        self.count = 0
+
+    def _until_ok(self, client, domain, root, id, until):
+        while True:
+            try:
+                return client.do(domain, root, id=id, key=id, timeout=3)
+            except Status as e:
+                assert e.name() in OPEN, f"{id} to {domain}: {e}"
+                if time.monotonic() > until:
+                    raise procs.NotInTime(f"not within {RECOVERY * SCALE:g} s after the fault: {id} of {domain}, partition "
+                                          f"{partition_of(root, PARTITIONS)}: {e}") from e
+
+    def send(self):
+        """Returns when all are answered; the time it took."""
+        begun, jobs = time.monotonic(), []
+        for domain in DOMAINS:
+            for partition in range(PARTITIONS):
+                self.count += 1
+                root, id, client = root_in(partition, PARTITIONS), f"probe-{self.count}", self.clients[self.count % len(self.clients)]
+                jobs.append(in_thread(self._until_ok, client, domain, root, id, begun + RECOVERY * SCALE))
+                self.sent[domain].append(checker.Sent(id, root, 1, "ok", (0,)))
+        for job in jobs:
+            still_there(self.system)
+            assert numbers(job.result(RECOVERY + 10)) == [0]
+        return time.monotonic() - begun
 
 
-def make_faults(system, storms, seed):
+def make_faults(system, storms, probes, seed):
     chance = random.Random(seed)
     faults = Faults(system, chance)
     begun, count, bag = time.monotonic(), 0, []
@@ -223,9 +249,10 @@ def make_faults(system, storms, seed):
         fault = bag.pop()
         at = time.monotonic() - begun
         what = fault()
-        back = goes_on(system, storms)
+        still_there(system)
+        back = probes.send()
         count += 1
-        print(f"{at:6.1f} s {fault.__name__} {what}: over at {time.monotonic() - begun - back:.1f} s, answers again after {back:.1f} s, "
+        print(f"{at:6.1f} s {fault.__name__} {what}: over at {time.monotonic() - begun - back:.1f} s, all answer after {back:.1f} s, "
               f"{answered(storms)} OK", flush=True)
         faults.wait(0, 2)
 
@@ -237,14 +264,15 @@ def test_every_command_is_accounted_for(cluster, make_system, logics, storms, se
     running = storms(system)
     for storm in running:
         storm.wait_ok(50, 120)
-    make_faults(system, running, seed)
+    probes = Probes(system)
+    make_faults(system, running, probes, seed)
     for domain in DOMAINS:
         are_members(cluster, system, len(system.workers), domain)
     again = [storm.again() for storm in running]
     client = system.client()
     for storm, tried in zip(running, again):
         sent = storm.finish()
-        records = checker.prove(system, client, storm.domain, sent)
+        records = checker.prove(system, client, storm.domain, sent + probes.sent[storm.domain])
         outcomes = {o: sum(s.outcome == o for s in sent) for o in ("ok", "refused", "open")}
         print(f"{storm.domain}: {outcomes}, {tried} sent again, {len(records)} records")
         assert outcomes["open"] == 0, "everything runs and is reachable: nothing may stay open"
