@@ -42,15 +42,21 @@ class System(angzarr.System):
         self._clients.append(made)
         return made
 
+    def up(self, timeout=60):
+        """The gateways first: they make the topics."""
+        for roles in ([self.gateway], self.roles[:-len(self.gateways)] + self.gateways[1:]):
+            for role in roles:
+                role.launch()
+            for role in roles:
+                role.ready(timeout)
+        return self
+
     def up_in_order(self):
         """One partition: the first worker has it, whoever joins after it."""
-        for gateway in self.gateways:
-            gateway.launch()
-        self.worker.up(90)
+        for role in [*self.gateways, self.worker]:
+            role.up(90)
         for worker in self.workers[1:]:
             worker.launch()
-        for gateway in self.gateways:
-            gateway.ready()
         are_members(self.cluster, self, len(self.workers))
         return self
 

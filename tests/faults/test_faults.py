@@ -3,6 +3,7 @@
 import re
 import signal
 import struct
+import time
 
 import pytest
 
@@ -34,16 +35,33 @@ def test_a_worker_that_has_no_partition_is_ready(cluster, make_system, gated):
         worker.ready(20)
 
 
-@pytest.mark.parametrize("silent", [1, 3])
-def test_a_broker_that_does_not_say_who_coordinates_is_asked_again(proxy, make_system, gated, silent):
-    """The member finds its coordinator; then, in the takeover, the same question for the positions gets no answer."""
-    system = make_system({"order": gated.address}, workers=1)
+def when_assigned(system, make_rule):
+    """Starts the worker; the rule is for its questions who coordinates the group, when it fetches the positions: after its member and
+    its two writers have asked."""
+    system.gateway.up()
+    system.worker.launch()
+    eventually(lambda: said(system.worker, "ASSIGNED"), 60, every=0.002, what="the member to find its coordinator")
     group = system.group().encode()
-    rule = proxy.mute(client="w0", api=FIND_COORDINATOR, when=lambda r: group in r.frame, skip=1, times=silent)
-    system.gateway.launch()
-    system.worker.up(120)
-    assert rule.hits == silent
+    return make_rule(client="w0", api=FIND_COORDINATOR, when=lambda r: group in r.frame, skip=2)
+
+
+def test_a_broker_that_does_not_say_who_coordinates_is_asked_again(proxy, make_system, gated):
+    system = make_system({"order": gated.address}, workers=1)
+    rule = when_assigned(system, lambda **match: proxy.mute(times=1, **match))
+    system.worker.ready(120)
+    assert rule.hits == 1
     assert numbers(system.client().do("order", new_root(), timeout=60)) == [0]
+
+
+def test_who_coordinates_is_said_so_late_that_nobody_waits_any_more(proxy, make_system, gated):
+    """The answer comes when the worker has given its question for the positions up, and before the connection has timed out."""
+    system = make_system({"order": gated.address}, workers=1,
+                         settings={"log": {"kafka": {"socket.timeout.ms": 25000, "transaction.timeout.ms": 60000}}})
+    rule = when_assigned(system, lambda **match: proxy.delay_answer(12000, times=1, **match))
+    system.worker.ready(120)
+    eventually(lambda: rule.hits == 1 and time.monotonic() - rule.requests[0].time > 14, 30, what="the late answer")
+    assert numbers(system.client().do("order", new_root(), timeout=60)) == [0]
+    assert system.worker.running(), system.worker.log()[-2000:]
 
 
 # ---- L1: what was answered is seen by the next owner, although its marker is late
