@@ -51,6 +51,7 @@ def test_a_broker_that_does_not_say_who_coordinates_is_asked_again(proxy, make_s
     system.worker.ready(120)
     assert rule.hits == 1
     assert numbers(system.client().do("order", new_root(), timeout=60)) == [0]
+    assert system.worker.terminate() == 0
 
 
 def test_who_coordinates_is_said_so_late_that_nobody_waits_any_more(proxy, make_system, gated):
@@ -62,6 +63,7 @@ def test_who_coordinates_is_said_so_late_that_nobody_waits_any_more(proxy, make_
     eventually(lambda: rule.hits == 1 and time.monotonic() - rule.requests[0].time > 14, 30, what="the late answer")
     assert numbers(system.client().do("order", new_root(), timeout=60)) == [0]
     assert system.worker.running(), system.worker.log()[-2000:]
+    assert system.worker.terminate() == 0
 
 
 # ---- L1: what was answered is seen by the next owner, although its marker is late
