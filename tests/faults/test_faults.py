@@ -11,7 +11,7 @@ from lib import checker
 from lib.client import dones, new_root, numbers
 from lib.cluster import Fields
 from lib.procs import eventually, in_thread
-from lib.proxy import END_TXN, FIND_COORDINATOR, PRODUCE, TXN_OFFSET_COMMIT
+from lib.proxy import END_TXN, FIND_COORDINATOR, OFFSET_FETCH, PRODUCE, TXN_OFFSET_COMMIT
 from faults_lib import are_members, keep_away, positions, said
 from rules_lib import barriers, events_of, new_id, still_waits
 
@@ -64,6 +64,31 @@ def test_who_coordinates_is_said_so_late_that_nobody_waits_any_more(proxy, make_
     assert numbers(system.client().do("order", new_root(), timeout=60)) == [0]
     assert system.worker.running(), system.worker.log()[-2000:]
     assert system.worker.terminate() == 0
+
+
+@pytest.mark.parametrize("how", ["cut_before", "cut_after", "mute"])
+def test_a_connection_that_ends_while_positions_are_fetched(proxy, make_system, gated, how):
+    system = make_system({"order": gated.address}, workers=1)
+    system.gateway.up()
+    rule = getattr(proxy, how)(client="w0", api=OFFSET_FETCH, times=2)
+    system.worker.up(120)
+    assert rule.hits == 2
+    assert numbers(system.client().do("order", new_root(), timeout=60)) == [0]
+    assert system.worker.terminate() == 0
+
+
+def test_the_coordinator_moves_while_positions_are_fetched(cluster, proxy, make_system, gated):
+    system = make_system({"order": gated.address}, workers=1)
+    system.gateway.up()
+    rule = proxy.hold(client="w0", api=OFFSET_FETCH, times=1)
+    system.worker.launch()
+    asked = rule.wait(timeout=60).node
+    cluster.move_leader(*cluster.group_partition(system.group()), cluster.others(asked)[0])
+    assert cluster.group_coordinator(system.group()) != asked
+    rule.release()
+    rule.held[0].answer()
+    system.worker.ready(60)
+    assert numbers(system.client().do("order", new_root(), timeout=60)) == [0]
 
 
 # ---- L1: what was answered is seen by the next owner, although its marker is late
