@@ -69,6 +69,33 @@ void lane_store_failed(struct part *p, struct ang_err *er) {
     take(p->lane, &p, 1, true);
 }
 
+struct doubt {
+    struct ang_op op;
+    struct part *part;
+    uint32_t epoch;
+    struct ang_err *er;
+};
+
+static void doubt_run(struct ang_op *op, bool shutdown) {
+    struct doubt *d = ANG_CONTAINER(op, struct doubt, op);
+
+    if (!shutdown && d->part->epoch == d->epoch && d->part->phase == PART_SERVING)
+        lane_store_failed(d->part, d->er);
+    else
+        ang_err_free(&d->er);
+    free(d);
+}
+
+void lane_store_doubted(struct lane *l, int32_t partition, const struct ang_err *er) {
+    struct doubt *d = ANG_NEW(struct doubt);
+
+    d->part = &l->parts[partition];
+    d->epoch = d->part->epoch;
+    d->er = ang_err_dup(er);
+    ang_op_init(&d->op, doubt_run);
+    ang_loop_post(l->loop, &d->op);
+}
+
 void lane_barrier_asked(struct barrier *b) {
     struct lane *l = b->lane;
     size_t i, live = 0;

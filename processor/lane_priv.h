@@ -294,6 +294,8 @@ void lane_batch_settled(struct batch *b);            /* lane thread */
 void lane_barrier_asked(struct barrier *b);          /* lane thread */
 void lane_taken_over(struct lane *l, const struct take *takes, size_t n, struct ang_err *er); /* lane thread; takes er */
 void lane_store_failed(struct part *p, struct ang_err *er); /* takes er: the part is dropped and rebuilt from the log */
+/* The same from another thread, which has read of a partition that l serves. */
+void lane_store_doubted(struct lane *l, int32_t partition, const struct ang_err *er);
 
 /* ---- part.c ---- */
 void part_init(struct part *p, struct lane *l, int32_t no);

@@ -26,6 +26,7 @@ struct query {
     size_t n_set;
     /* where a stream stands */
     size_t domain_at;
+    int32_t partition; /* that is being read */
     int32_t partition_at;
     struct ang_buf roots; /* of this partition: struct ang_root, editions in `names` */
     struct ang_buf names;
@@ -182,6 +183,14 @@ static bool leased(const struct shard *sh) {
     return (sh->holder != NULL && ang_boot_ms() < atomic_load(&sh->holder->lease_ms));
 }
 
+/* The store cannot be read: its lane rebuilds it, and then it can (lane.md L19). */
+static bool damaged(const struct shard *sh, const struct query *q, const struct ang_err *er) {
+    if (er == NULL || (er->code != ANG_E_STORE_CORRUPT && er->code != ANG_E_STORE_IO))
+        return (false);
+    lane_store_doubted(sh->holder, q->partition, er);
+    return (true);
+}
+
 /* False: whether it may be answered is not sure at the moment. */
 static bool one_book(struct query *q, const struct shard *sh) {
     struct collect c = {.q = q, .max = (size_t)worker_conf(q->qs->worker)->settings->limits.message};
@@ -202,7 +211,7 @@ static bool one_book(struct query *q, const struct shard *sh) {
     parts[0] = ang_buf_slice(&head);
     parts[1] = ang_buf_slice(&c.pages);
     parts[2] = ang_buf_slice(&tail);
-    sure = leased(sh);
+    sure = leased(sh) && !damaged(sh, q, er);
     if (!sure) {
         ang_err_free(&er);
     } else if (er != NULL) {
@@ -406,6 +415,7 @@ static void query_step(struct query *q) {
         struct shard *sh = worker_shard(q->qs->worker, d, p);
         enum shard_state ss;
 
+        q->partition = p;
         ANG_PT(pthread_rwlock_rdlock(&sh->lock));
         ss = sh->state;
         if (ss == SHARD_SERVING && q->q.cover.root.n == 16 && !q->stream) {
@@ -416,6 +426,8 @@ static void query_step(struct query *q) {
         }
         if (ss == SHARD_SERVING)
             state = walk_part(q, sh, &er);
+        if (state == WALK_FAILED)
+            (void)damaged(sh, q, er);
         ANG_PT(pthread_rwlock_unlock(&sh->lock));
         if (ss == SHARD_AWAY && q->q.cover.root.n != 16 && worker_conf(q->qs->worker)->endpoint[0] != '\0') {
             step_on(q, d); /* another worker's: the gateway asks all of them */

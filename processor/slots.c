@@ -12,6 +12,7 @@
 #define USUAL_TIMES 8   /* this much longer than usual is slow */
 #define URGENT_MS   100 /* …but not what is shorter than this */
 #define MEAN_OF     32  /* calls */
+#define TURNS       64  /* given at once, in a look */
 #define CROWD       4   /* times limits.slow_calls may be under way until their first turn is over */
 
 static void look(struct ang_timer *t);
@@ -158,6 +159,17 @@ static int leaving(const struct lane *l) {
     return (n);
 }
 
+/* Slow roots that wait for a turn, as far as one look cares. */
+static int waiting(const struct lane *l) {
+    const struct root *r;
+    int n = 0;
+
+    TAILQ_FOREACH(r, &l->ready_slow, wait)
+    if (++n == TURNS)
+        break;
+    return (n);
+}
+
 static void look(struct ang_timer *t) {
     struct lane *l = ANG_CONTAINER(t, struct lane, look);
     const int64_t now = ang_now_us(), limit = slow_us(l);
@@ -172,8 +184,9 @@ static void look(struct ang_timer *t) {
         if (!evict_oldest(l, now, over > CROWD * l->set->limits.slow_calls,
                           "more calls became slow than limits.slow_calls"))
             break;
-    if (!TAILQ_EMPTY(&l->ready_slow) && !is_free(l, true) && leaving(l) == 0)
-        (void)evict_oldest(l, now, false, "roots whose calls were slow before wait for their turn");
+    for (over = waiting(l) - leaving(l); over > 0 && !is_free(l, true); over--)
+        if (!evict_oldest(l, now, false, "roots whose calls were slow before wait for their turn"))
+            break;
     slots_serve(l);
     if (l->n_calls + l->n_slow_calls > 0)
         look_soon(l);

@@ -252,7 +252,8 @@ static struct ang_err *why_lost(struct ang_kafka_writer *w, struct ang_err **er)
     struct ang_err *was = *er;
     *er = NULL;
     (void)rd_kafka_poll(w->rk, 0);
-    if (was->code != ANG_E_LOG_ABORTED || was->cls != ANG_ABORT_TXN || w->failed == RD_KAFKA_RESP_ERR_NO_ERROR)
+    bool of_record = was->code == ANG_E_LOG_ABORTED || was->code == ANG_E_TOO_BIG;
+    if (!of_record || was->cls != ANG_ABORT_TXN || w->failed == RD_KAFKA_RESP_ERR_NO_ERROR)
         return (was);
     ang_err_free(&was);
     return (record_failed(w, w->failed, &w->recs[w->failed_rec]));

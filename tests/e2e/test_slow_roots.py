@@ -63,7 +63,7 @@ class Caller:
         self.channel.close()
 
 
-@pytest.mark.parametrize("hanging", [1, 100, 2000])
+@pytest.mark.parametrize("hanging", [1, 100])
 @pytest.mark.timeout(600)
 def test_L12_hanging_roots_leave_the_others_alone(make_system, fast_logic, hanging):
     system = make_system({"order": fast_logic.address}, partitions=1, settings={"gateway": {"deadline": "2m"}}).up()
