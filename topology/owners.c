@@ -217,7 +217,7 @@ struct ang_err *ang_owners_catch_up(struct ang_owners *o, int timeout_ms) {
     struct ang_uuid id;
     char text[ANG_UUID_TEXT + 1];
     struct ang_err *er;
-    bool changed;
+    bool changed = false;
     size_t n;
 
     ANG_CHECK(o, ANG_OWNERS_MAGIC);
