@@ -130,8 +130,14 @@ def test_L2_a_refusal_is_told_only_after_its_commit(broker, make_system, gated):
 def positions(broker, system, domain="order"):
     group = system.topic(f"{domain}.aggregate")
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    [result] = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
-    return {(tp.topic, tp.partition): tp for tp in result.result(20).topic_partitions}
+
+    def ask():
+        [result] = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
+        try:
+            return {(tp.topic, tp.partition): tp for tp in result.result(20).topic_partitions}
+        except UnicodeDecodeError as e:  # the client reads metadata past its end, up to the next zero
+            raise AssertionError(str(e)) from e
+    return eventually(ask, 20)
 
 
 def test_L2_the_set_of_done_records_is_in_the_committed_offset(broker, make_system, gated):
