@@ -186,11 +186,8 @@ static struct ang_err *input_read(struct part *p, struct input *in) {
 static struct ang_err *find_set(struct part *p, struct input *in) {
     struct ang_buf set = {NULL, 0, 0};
     int64_t applied = ANG_OFFSET_NONE;
-    struct ang_err *er = NULL;
+    struct ang_err *er = ang_store_position(p->shard->store, in->topic->name, &applied, &set);
 
-    if (ang_doneset_decode(&in->done, ang_buf_slice(&in->meta), in->committed) != ANG_DONESET_ELSEWHERE)
-        return (NULL);
-    er = ang_store_position(p->shard->store, in->topic->name, &applied, &set);
     if (er == NULL && applied == in->committed) {
         ang_buf_clear(&in->meta);
         ang_buf_add_slice(&in->meta, ang_buf_slice(&set));
@@ -208,11 +205,13 @@ struct ang_err *part_serve(struct part *p) {
         struct input *in = &p->in[i];
         enum ang_doneset_result rc;
 
-        ang_doneset_reset(&in->done, in->committed);
-        er = find_set(p, in);
-        if (er != NULL)
-            break;
         rc = ang_doneset_decode(&in->done, ang_buf_slice(&in->meta), in->committed);
+        if (rc == ANG_DONESET_ELSEWHERE) {
+            er = find_set(p, in);
+            if (er != NULL)
+                break;
+            rc = ang_doneset_decode(&in->done, ang_buf_slice(&in->meta), in->committed);
+        }
         if (rc != ANG_DONESET_OK && rc != ANG_DONESET_NONE)
             ANG_LOG(ANG_LOG_WARN, "DONE-SET-IGNORED",
                     "the set of done records does not belong to the committed offset; records after it run again",

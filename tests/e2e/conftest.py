@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from lib import angzarr, procs  # noqa: E402
+from lib import angzarr, logic as logic_module, procs  # noqa: E402
 from lib.kafka import Kafka  # noqa: E402
 from lib.logic import Logic  # noqa: E402
 from rules_lib import GatedLogic
@@ -200,3 +200,14 @@ def gated():
     for logic in made:
         logic.let_go()
         logic.stop()
+
+
+@pytest.fixture
+def fast_logic(tmp_path):
+    """Business logic in a process of its own, for load."""
+    [port] = procs.free_ports(1)
+    logic = procs.Process("logic", [sys.executable, logic_module.__file__, "--address", f"127.0.0.1:{port}"], str(tmp_path)).start()
+    logic.wait_for_line(lambda line: line == "ready")
+    logic.address = f"127.0.0.1:{port}"
+    yield logic
+    logic.close()

@@ -7,28 +7,16 @@
 import os
 import random
 import signal
-import sys
 import time
 
 import pytest
 
-from lib import checker, logic as logic_module, procs
+from lib import checker, procs
 from lib.load import Load
-from lib.procs import Process, free_ports
 
 COMMANDS = int(os.environ.get("ANGZARR_LOAD_COMMANDS", "3000"))
 KILLS = int(os.environ.get("ANGZARR_LOAD_KILLS", "4"))
 SOON = 1.0  # seconds after it began serving again
-
-
-@pytest.fixture
-def fast_logic(tmp_path):
-    [port] = free_ports(1)
-    logic = Process("logic", [sys.executable, logic_module.__file__, "--address", f"127.0.0.1:{port}"], str(tmp_path)).start()
-    logic.wait_for_line(lambda line: line == "ready")
-    logic.address = f"127.0.0.1:{port}"
-    yield logic
-    logic.close()
 
 
 @pytest.fixture

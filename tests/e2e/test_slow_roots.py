@@ -3,28 +3,16 @@ in the middle of it doubles nothing.  One partition: all of them share it."""
 
 import concurrent.futures
 import statistics
-import sys
 import time
 
 import grpc
 import pytest
 
-from lib import checker, logic as logic_module
+from lib import checker
 from lib.client import OPEN, OPTIONS, book, new_root
-from lib.procs import Process, free_ports
 
 COMMANDS = 2000
 AT_ONCE = 16
-
-
-@pytest.fixture
-def fast_logic(tmp_path):
-    [port] = free_ports(1)
-    logic = Process("logic", [sys.executable, logic_module.__file__, "--address", f"127.0.0.1:{port}"], str(tmp_path)).start()
-    logic.wait_for_line(lambda line: line == "ready")
-    logic.address = f"127.0.0.1:{port}"
-    yield logic
-    logic.close()
 
 
 class Caller:
