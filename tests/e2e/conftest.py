@@ -12,7 +12,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib import angzarr, logic as logic_module, procs  # noqa: E402
 from lib.kafka import Kafka  # noqa: E402
 from lib.logic import Logic  # noqa: E402
-from rules_lib import GatedLogic
+from rules_lib import GatedLogic  # noqa: E402
+
+pytest_plugins = ["lib.report"]
 
 
 def pytest_addoption(parser):
@@ -24,8 +26,6 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "embedded_only: about the embedded log")
     if not os.access(angzarr.binary(), os.X_OK):
         pytest.exit(f"no program at {angzarr.binary()}: build it, or name it in ANGZARR_BINARY", 2)
-    if config.option.timeout is None:
-        config.option.timeout = float(config.getini("timeout") or 0) * procs.SCALE
 
 
 def logs(config):
@@ -43,10 +43,6 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(config, items):
-    for item in items:
-        own = item.get_closest_marker("timeout")
-        if own:
-            item.add_marker(pytest.mark.timeout(own.args[0] * procs.SCALE), append=False)
     # A test that is about one log and finds it not chosen is not a skipped test: it is in the other run.
     chosen = logs(config)
     keep, drop = [], []
@@ -59,29 +55,6 @@ def pytest_collection_modifyitems(config, items):
     if drop:
         config.hook.pytest_deselected(items=drop)
         items[:] = keep
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item, call):
-    report = yield
-    if report.failed:
-        for name, text in procs.tails():
-            report.sections.append((f"log of {name}", text))
-    return report
-
-
-def pytest_runtest_setup(item):
-    procs.closed.clear()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item):
-    """A process that a sanitizer or an assert complained about fails the test after which it was seen."""
-    yield
-    for process in list(procs.alive):
-        process.complain()
-    found, procs.complaints[:] = list(procs.complaints), []
-    assert not found, "\n".join(found)
 
 
 @pytest.fixture(scope="session")

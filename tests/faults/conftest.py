@@ -10,11 +10,13 @@ import pytest
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "e2e")]
 
-from lib import angzarr, procs  # noqa: E402
+from lib import angzarr  # noqa: E402
 from lib.cluster import Cluster  # noqa: E402
 from lib.proxy import Proxy  # noqa: E402
 from faults_lib import PATHS, System, internal_everywhere  # noqa: E402
 from rules_lib import GatedLogic  # noqa: E402
+
+pytest_plugins = ["lib.report"]
 
 
 def pytest_addoption(parser):
@@ -24,19 +26,6 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     if config.option.seed is None:
         config.option.seed = random.SystemRandom().randrange(1_000_000)
-    if config.option.timeout is None:
-        config.option.timeout = float(config.getini("timeout") or 0) * procs.SCALE
-
-
-def pytest_report_header(config):
-    return f"seed: {config.option.seed}"
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        own = item.get_closest_marker("timeout")
-        if own:
-            item.add_marker(pytest.mark.timeout(own.args[0] * procs.SCALE), append=False)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -44,23 +33,11 @@ def pytest_runtest_makereport(item, call):
     report = yield
     if report.failed:
         report.sections.append(("seed", f"--seed={item.config.option.seed}"))
-        for name, text in procs.tails(150):
-            report.sections.append((f"log of {name}", text))
     return report
 
 
-def pytest_runtest_setup(item):
-    procs.closed.clear()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item):
-    """A process that a sanitizer or an assert complained about fails the test after which it was seen."""
-    yield
-    for process in list(procs.alive):
-        process.complain()
-    found, procs.complaints[:] = list(procs.complaints), []
-    assert not found, "\n".join(found)
+def pytest_report_header(config):
+    return f"seed: {config.option.seed}"
 
 
 @pytest.fixture

@@ -43,21 +43,52 @@ def eventually(check, timeout=20, every=0.02, what=None):
         time.sleep(every)
 
 
-def free_ports(count):
-    """Ports of 127.0.0.1 that nobody listens on, all different; below those that the kernel gives to outgoing connections, one
-    of which could take a port between the look and the use."""
-    found = []
-    while len(found) < count:
-        port = random.randrange(12000, 30000)
-        with socket.socket() as s:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+class _Ports:
+    """A range of ports that no other run on this machine takes from, so that a server may be away for a while and find its own again.
+    Below those that the kernel gives to outgoing connections, one of which could take a port between the look and the use.  Claimed by a
+    name of the abstract kind, which belongs to the network and not to a file system, and goes with the process."""
+
+    SIZE = 1500
+    FIRST = range(12000, 30000, SIZE)
+
+    def __init__(self):
+        self.claim, self.range = None, None
+
+    def _take(self):
+        for first in random.sample(self.FIRST, len(self.FIRST)):
+            self.claim = socket.socket(socket.AF_UNIX)
             try:
-                s.bind(("127.0.0.1", port))
+                self.claim.bind(f"\0angzarr-test-ports-{first}")
             except OSError:
+                self.claim.close()
                 continue
-        if port not in found:
-            found.append(port)
-    return found
+            self.range = range(first, first + self.SIZE)
+            return
+        self.range = range(self.FIRST.start, self.FIRST.stop)  # more runs than ranges: they share
+
+    def find(self, count):
+        if self.range is None:
+            self._take()
+        found = []
+        while len(found) < count:
+            port = random.choice(self.range)
+            with socket.socket() as s:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    s.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+            if port not in found:
+                found.append(port)
+        return found
+
+
+_ports = _Ports()
+
+
+def free_ports(count):
+    """Ports of 127.0.0.1 that nobody listens on, all different."""
+    return _ports.find(count)
 
 
 class Process:
