@@ -115,6 +115,7 @@ struct ang_rec {
     bool tombstone;
     uint32_t n_hdrs;
     const struct ang_hdr *hdrs;
+    size_t bytes;                         /* of memory that it holds */
     void (*release)(struct ang_rec *rec); /* of the implementation */
 };
 void ang_rec_free(struct ang_rec **rec);                                     /* accepts NULL in *rec; any thread */

@@ -154,6 +154,7 @@ struct ang_rec *ang_emb_rec_decode(const struct ang_topic *topic, int32_t partit
                             .tombstone = (bytes.p[0] & FLAG_TOMBSTONE) != 0,
                             .n_hdrs = (uint32_t)n_hdrs,
                             .hdrs = hdrs,
+                            .bytes = sizeof *rec + n_hdrs * sizeof *hdrs + bytes.n,
                             .release = rec_release};
     if (!get_bytes(&in, &rec->key))
         goto damaged;

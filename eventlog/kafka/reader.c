@@ -5,7 +5,8 @@
  *                                        └── poll takes them out, under the lock
  *
  * The next offset of each partition is kept here: what is below it, or of a partition that was removed, is dropped.
- * A record owns its rd_kafka_message_t; the consumer is destroyed when the reader is closed and the last record is gone. */
+ * A record is a copy: a message of librdkafka keeps the whole answer of the broker in memory, up to a MiB, and one that waits for
+ * a slow call would hold it for long. */
 #include <stdlib.h>
 
 #include "eventlog/kafka/kafka_priv.h"
@@ -14,12 +15,10 @@
 #define RANGE_MS 1000 /* to ask for the range of a partition, once it cannot be read */
 #define LEARN_MS 200  /* to learn the leaders of a topic before BEGIN or END is looked up there */
 
-/* The consumer: outlives the reader while records do. */
 struct source {
     struct ang_kafka_ctx ctx;
     rd_kafka_t *rk;
     char *duty;
-    _Atomic int refs; /* the reader and each record */
 };
 
 struct part {
@@ -59,21 +58,12 @@ struct reader {
     size_t cap;
 };
 
-struct krec {
-    struct ang_rec rec;
-    struct source *src;
-    rd_kafka_message_t *msg;
-    struct ang_hdr hdrs[];
-};
-
 static struct reader *reader_of(struct ang_log_reader *r) {
     ANG_CHECK(r, ANG_LOG_READER_MAGIC);
     return ((struct reader *)(void *)r);
 }
 
-static void source_unref(struct source *s) {
-    if (--s->refs > 0)
-        return;
+static void source_free(struct source *s) {
     if (s->rk != NULL)
         rd_kafka_destroy(s->rk);
     free(s->duty);
@@ -83,42 +73,54 @@ static void source_unref(struct source *s) {
 /* ---- records ---- */
 
 static void rec_release(struct ang_rec *rec) {
-    struct krec *kr = (struct krec *)(void *)rec;
-    struct source *src = kr->src;
-    rd_kafka_message_destroy(kr->msg);
-    kr->rec.magic = 0;
-    free(kr);
-    source_unref(src);
+    rec->magic = 0;
+    free(rec);
 }
 
-/* Takes msg. */
-static struct ang_rec *rec_new(struct source *src, const struct ang_topic *topic, rd_kafka_message_t *msg) {
-    rd_kafka_headers_t *hdrs = NULL;
-    size_t n = rd_kafka_message_headers(msg, &hdrs) == RD_KAFKA_RESP_ERR_NO_ERROR ? rd_kafka_header_cnt(hdrs) : 0;
-    struct krec *kr = ang_malloc(sizeof(*kr) + n * sizeof(struct ang_hdr));
-    src->refs++;
-    kr->src = src;
-    kr->msg = msg;
+static struct ang_slice put(uint8_t **at, const void *p, size_t n) {
+    struct ang_slice s = ang_slice_of(*at, n);
+    if (n > 0)
+        memcpy(*at, p, n);
+    *at += n;
+    return (s);
+}
+
+/* One piece of memory: the record, its headers, its bytes. */
+static struct ang_rec *rec_new(const struct ang_topic *topic, const rd_kafka_message_t *msg) {
+    rd_kafka_headers_t *list = NULL;
+    size_t n = rd_kafka_message_headers(msg, &list) == RD_KAFKA_RESP_ERR_NO_ERROR ? rd_kafka_header_cnt(list) : 0;
+    size_t bytes = msg->key_len + msg->len;
+    const char *name;
+    const void *value;
+    size_t len;
     for (size_t i = 0; i < n; i++) {
-        const void *value;
-        size_t len;
-        AZ(rd_kafka_header_get_all(hdrs, i, &kr->hdrs[i].name, &value, &len));
-        kr->hdrs[i].value = ang_slice_of(value, value != NULL ? len : 0);
+        AZ(rd_kafka_header_get_all(list, i, &name, &value, &len));
+        bytes += strlen(name) + 1 + len;
     }
-    kr->rec = (struct ang_rec){
+    struct ang_rec *rec = ang_malloc(sizeof(*rec) + n * sizeof(struct ang_hdr) + bytes);
+    struct ang_hdr *hdrs = (struct ang_hdr *)(rec + 1);
+    uint8_t *at = (uint8_t *)(hdrs + n);
+    *rec = (struct ang_rec){
         .magic = ANG_REC_MAGIC,
         .topic = topic,
         .partition = msg->partition,
         .offset = msg->offset,
         .time_ms = rd_kafka_message_timestamp(msg, NULL),
-        .key = ang_slice_of(msg->key, msg->key != NULL ? msg->key_len : 0),
-        .value = ang_slice_of(msg->payload, msg->payload != NULL ? msg->len : 0),
         .tombstone = msg->payload == NULL,
         .n_hdrs = (uint32_t)n,
-        .hdrs = kr->hdrs,
+        .hdrs = hdrs,
+        .bytes = sizeof(*rec) + n * sizeof(struct ang_hdr) + bytes,
         .release = rec_release,
     };
-    return (&kr->rec);
+    for (size_t i = 0; i < n; i++) {
+        AZ(rd_kafka_header_get_all(list, i, &name, &value, &len));
+        hdrs[i].name = (const char *)at;
+        (void)put(&at, name, strlen(name) + 1);
+        hdrs[i].value = put(&at, value, value != NULL ? len : 0);
+    }
+    rec->key = msg->key != NULL ? put(&at, msg->key, msg->key_len) : ANG_SLICE_NONE;
+    rec->value = put(&at, msg->payload, msg->len);
+    return (rec);
 }
 
 /* ---- opening and closing ---- */
@@ -163,12 +165,11 @@ static struct ang_err *open_consumer(struct ang_kafka *k, struct source *src, co
 struct ang_err *ang_kafka_reader_open(struct ang_log *log, const struct ang_log_reader_conf *conf,
                                       struct ang_log_reader **ret_r) {
     struct source *src = ANG_NEW(struct source);
-    src->refs = 1;
     src->duty = ang_sprintf("reader %s", conf->name);
     src->ctx = (struct ang_kafka_ctx){ANG_KAFKA_CTX_MAGIC, ang_kafka_of(log), src->duty, src};
     struct ang_err *er = open_consumer(ang_kafka_of(log), src, conf);
     if (er != NULL) {
-        source_unref(src);
+        source_free(src);
         return (er);
     }
     struct reader *r = ANG_NEW(struct reader);
@@ -206,7 +207,7 @@ void ang_kafka_reader_close(struct ang_log_reader *reader) {
     }
     free(r->topics);
     rd_kafka_queue_destroy(r->q);
-    source_unref(r->src);
+    source_free(r->src);
     free(r->batch);
     ANG_PT(pthread_cond_destroy(&r->wait_cond));
     ANG_PT(pthread_mutex_destroy(&r->wait_lock));
@@ -370,11 +371,9 @@ static struct ang_rec *sort_out(struct reader *r, rd_kafka_message_t *msg) {
         goto out;
     p->next = p->start = msg->offset + 1;
     p->restarts = 0;
-    rec = rec_new(r->src, t->topic, msg);
-    msg = NULL;
+    rec = rec_new(t->topic, msg);
 out:
-    if (msg != NULL)
-        rd_kafka_message_destroy(msg);
+    rd_kafka_message_destroy(msg);
     return (rec);
 }
 
