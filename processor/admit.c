@@ -24,7 +24,7 @@ void work_free(struct work *w) {
         effect_free(l, e);
     }
     ang_timer_cancel(l->loop, &w->retry);
-    l->open_bytes -= w->rec->value.n;
+    l->open_bytes -= sizeof *w + w->rec->bytes;
     ang_rec_free(&w->rec);
     ang_buf_fini(&w->rewritten);
     ang_status_free(&w->status);
@@ -86,7 +86,7 @@ static struct work *work_new(struct part *p, int input, struct ang_rec *rec) {
     w->input = input;
     w->offset = rec->offset;
     w->rec = rec;
-    l->open_bytes += rec->value.n;
+    l->open_bytes += sizeof *w + rec->bytes;
     business_work_init(w);
     STAILQ_INIT(&w->effects);
     TAILQ_INIT(&w->copies);
@@ -241,7 +241,8 @@ static struct ang_err *parse(struct work *w) {
     return (ang_wire_parse_command_book(ang_buf_slice(&w->rewritten), &w->book));
 }
 
-static void enqueue(struct work *w) {
+/* again: it has waited its turn as an offset. */
+static void enqueue(struct work *w, bool again) {
     struct lane *l = w->part->lane;
     struct work *o;
 
@@ -252,9 +253,12 @@ static void enqueue(struct work *w) {
         copy_of(w, o);
         return;
     }
+    if (!again && tail_takes(w))
+        return;
     ang_table_add(&l->ids, &w->by_id, id_hash(w));
     w->indexed = true;
     TAILQ_INSERT_TAIL(&w->root->queue, w, link);
+    w->root->queued++;
     aggregate_next(w->root);
 }
 
@@ -262,15 +266,47 @@ static int input_of(const struct lane *l, const struct ang_rec *rec) {
     return (rec->topic == l->domain->commands ? INPUT_COMMANDS : INPUT_REACTIONS);
 }
 
+/* What becomes of a record that is not done. */
+static void classify(struct work *w, bool again) {
+    struct part *p = w->part;
+    struct ang_err *er;
+    const char *why;
+    char buf[192];
+    int32_t to;
+
+    if (poison_drop(w))
+        return;
+    er = parse(w);
+    if (er != NULL) {
+        reject(w, er->msg);
+        ang_err_free(&er);
+        return;
+    }
+    why = refusal(w, buf, sizeof buf);
+    if (why != NULL) {
+        reject(w, why);
+        return;
+    }
+    memcpy(w->root_id.id, w->book.cover.root.p, 16);
+    w->root_id.edition = w->book.cover.edition;
+    if (poison_end(w))
+        return;
+    to = ang_partition_of_root(w->root_id.id, p->lane->domain->partitions);
+    if (to != p->no)
+        forward(w, to);
+    else
+        enqueue(w, again);
+}
+
+void admit_again(struct part *p, int input, struct ang_rec *rec) {
+    classify(work_new(p, input, rec), true);
+}
+
 void admit(struct lane *l, struct ang_rec *rec) {
     struct part *p = &l->parts[rec->partition];
     const int i = input_of(l, rec);
     struct input *in = &p->in[i];
-    const char *why;
-    struct ang_err *er;
     struct work *w;
-    char buf[192];
-    int32_t to;
 
     ANG_CHECK(rec, ANG_REC_MAGIC);
     if (!in->reading || rec->offset < in->next) {
@@ -294,26 +330,5 @@ void admit(struct lane *l, struct ang_rec *rec) {
         finish(w);
         return;
     }
-    if (poison_drop(w))
-        return;
-    er = parse(w);
-    if (er != NULL) {
-        reject(w, er->msg);
-        ang_err_free(&er);
-        return;
-    }
-    why = refusal(w, buf, sizeof buf);
-    if (why != NULL) {
-        reject(w, why);
-        return;
-    }
-    memcpy(w->root_id.id, w->book.cover.root.p, 16);
-    w->root_id.edition = w->book.cover.edition;
-    if (poison_end(w))
-        return;
-    to = ang_partition_of_root(w->root_id.id, l->domain->partitions);
-    if (to != p->no)
-        forward(w, to);
-    else
-        enqueue(w);
+    classify(w, false);
 }

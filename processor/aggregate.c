@@ -135,11 +135,13 @@ void aggregate_next(struct root *r) {
         if (!slots_take(r))
             break;
         TAILQ_REMOVE(&r->queue, w, link);
+        r->queued--;
         start(w);
         if (p->epoch != epoch)
             return; /* the store failed: the part was dropped, r is gone */
     }
     r->stepping = false;
+    tail_wants(r);
 }
 
 /* ---- what the business answered ---- */

@@ -46,7 +46,10 @@ static void retry(struct work *w, const char *what, struct ang_slice why) {
         ANG_LOG_EVERY(5000, ANG_LOG_WARN, "BUSINESS-UNAVAILABLE", "the business logic is not available; calls are retried", "domain",
                       l->domain->name, "address", l->domain->business->address, "status", what, "error",
                       ANG_F("%.*s", (int)(why.n > 200 ? 200 : why.n), (const char *)why.p));
-        ang_timer_set(l->loop, &w->retry, ang_now_ms() + wait);
+        if (tails_starve(l))
+            tail_unload(w->root, wait);
+        else
+            ang_timer_set(l->loop, &w->retry, ang_now_ms() + wait);
         return;
     }
     if (w->reply_to.n == 0)
@@ -78,15 +81,15 @@ void business_evict(struct work *w, const char *why) {
                   "too many calls to the business logic are slow: the oldest are cancelled and made again later", "domain",
                   l->domain->name, "address", l->domain->business->address, "why", why, "slow", ANG_F("%d", l->n_slow_calls));
     w->evicted = true;
-    w->evictions++;
+    w->root->evictions++;
     ang_rpc_call_cancel(w->call);
 }
 
 static void again(struct work *w) {
-    if (ang_wall_ms() + 2 * RETRY_MAX_MS < w->deadline_ms)
-        retry(w, "DEADLINE_EXCEEDED", ang_slice_str("it takes far longer than other calls"));
-    else
+    if (ang_wall_ms() + 2 * RETRY_MAX_MS >= w->deadline_ms)
         timed_out(w);
+    else
+        retry(w, "DEADLINE_EXCEEDED", ang_slice_str("it takes far longer than other calls"));
 }
 
 static void refused(struct work *w, const struct ang_rpc_result *res) {
@@ -118,9 +121,19 @@ static void unimplemented(struct work *w, const struct ang_rpc_result *res) {
     business_call(w);
 }
 
+/* A gRPC server with too many calls waiting ends some of them at random, unseen by its handlers, with this status and no more than its name
+ * (RequestMatcher in gRPC's server.cc).  What a handler means by CANCELLED it says in words. */
+static bool overloaded(const struct ang_rpc_result *res) {
+    return (res->code == ANG_CANCELLED && (res->msg.n == 0 || ang_slice_is(res->msg, "CANCELLED")));
+}
+
 static void answered(struct work *w, const struct ang_rpc_result *res) {
     struct lane *l = w->part->lane;
 
+    if (overloaded(res)) {
+        retry(w, "CANCELLED", ang_slice_str("cancelled by the server; is it overloaded?"));
+        return;
+    }
     switch (res->code) {
     case ANG_UNAVAILABLE: /* a connection that breaks may come back to another program */
         if (!pinned(l))
@@ -203,6 +216,7 @@ void business_call(struct work *w) {
     struct ang_meta meta[2];
     struct ang_slice parts[6], trace;
     struct ang_rpc_req req = {.parts = parts, .meta = meta, .done = call_done, .arg = w};
+    size_t i;
 
     w->tries++;
     if (w->variant == VARIANT_UNKNOWN || l->variant != VARIANT_UNKNOWN)
@@ -210,6 +224,9 @@ void business_call(struct work *w) {
     w->call_until_ms = ang_now_ms() + (left < most ? left : most);
     req.path = w->variant == VARIANT_AGGREGATE ? PATH_AGGREGATE : PATH_BUSINESS_LOGIC;
     req.n_parts = lay_out(w, &l->scratch, parts);
+    w->call_bytes = w->root->pages.n + w->root->snapshot.n;
+    for (i = 0; i < req.n_parts; i++) /* the history in memory, and all of it once more in the call */
+        w->call_bytes += parts[i].n;
     req.deadline_ms = w->call_until_ms;
     meta[req.n_meta++] = (struct ang_meta){"x-correlation-id", w->book.cover.correlation_id};
     if (ang_rec_hdr(w->rec, "traceparent", &trace))

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 
 #define READ_MAX 1024
-#define OPEN_BYTES_MAX (24 << 20)
+/* More than the lane may hold for so long: it is stuck, and what comes is left to the log (tail.c). */
+#define FULL_MS 250
 #define DONE_MAX 10000
 #define TICK_MS 1000
 #define RECOMMIT_MS (3600 * 1000)
@@ -333,6 +334,25 @@ void lane_batch_settled(struct batch *b) {
 }
 
 /* ---- the turn ---- */
+
+/* Memory for more records; or else more is read only to be left to the log. */
+static bool may_read(struct lane *l) {
+    const int64_t now = l->open_bytes > l->open_max ? ang_now_ms() : 0;
+
+    if (l->open_bytes < l->open_max / 2)
+        l->parking = false;
+    if (now == 0)
+        l->full_ms = 0;
+    else if (l->full_ms == 0)
+        l->full_ms = now;
+    if (now == 0 || l->parking)
+        return (true);
+    l->parking = now - l->full_ms >= FULL_MS;
+    if (!l->parking)
+        ang_timer_set(l->loop, &l->full, l->full_ms + FULL_MS); /* and what ends wakes the loop */
+    return (l->parking);
+}
+
 static void read_inputs(struct lane *l) {
     struct ang_rec *recs[READ_MAX];
     struct ang_err *er;
@@ -340,8 +360,8 @@ static void read_inputs(struct lane *l) {
     int round;
 
     for (round = 0; round < 4; round++) {
-        if (l->open_bytes > OPEN_BYTES_MAX || l->n_done > DONE_MAX)
-            return; /* what ends them wakes the loop again */
+        if (!may_read(l) || l->n_done > DONE_MAX)
+            return;
         er = ang_log_reader_poll(l->reader, recs, READ_MAX, 0, &n);
         if (er != NULL && er->code == ANG_E_LOG_POSITION) {
             ANG_LOG(ANG_LOG_ERROR, "POSITION-GONE", "records that were not processed have been deleted from the log", "domain",
@@ -425,8 +445,10 @@ static void turn(void *arg) {
         lane_fatal(l, er);
         return;
     }
-    if (!l->draining)
+    if (!l->draining) {
         read_inputs(l);
+        tails_serve(l);
+    }
     for (i = 0; i < l->domain->partitions; i++)
         part_balance(&l->parts[i]);
     lane_evict(l);
@@ -452,7 +474,7 @@ static void tick(struct ang_timer *t) {
 }
 
 /* ---- life ---- */
-static void wake(void *arg) {
+void lane_wake(void *arg) {
     ang_loop_wake(((struct lane *)arg)->loop);
 }
 
@@ -469,17 +491,20 @@ struct lane *lane_new(struct ang_worker *w, const struct ang_domain *d, int inde
     l->log = wc->log;
     l->index = index;
     l->idle_max = worker_cache_share(w);
+    l->open_max = worker_open_share(w);
     l->batch_max = BATCH_WORKS_MAX;
     STAILQ_INIT(&l->poisons);
     l->instance = ang_sprintf("%s%s-%s-%d", l->set->topology.prefix, d->name, worker_id(w), index);
     for (k = 0; k < 2; k++)
         l->txn_id[k] = ang_sprintf("%s-%d", l->instance, k);
     slots_init(l);
+    tails_init(l);
     TAILQ_INIT(&l->idle);
     TAILQ_INIT(&l->done);
     STAILQ_INIT(&l->spare_effects);
     TAILQ_INIT(&l->spare_works);
     ang_timer_init(&l->poll_timer, poll_fire);
+    ang_timer_init(&l->full, poll_fire);
     ang_timer_init(&l->tick, tick);
     ANG_PT(pthread_mutex_init(&l->lock, NULL));
     ANG_PT(pthread_cond_init(&l->cond, NULL));
@@ -492,12 +517,12 @@ struct lane *lane_new(struct ang_worker *w, const struct ang_domain *d, int inde
 
 static struct ang_err *open_all(struct lane *l) {
     const struct ang_log_reader_conf rc = {
-        .name = l->instance, .wake = wake, .arg = l, .fetch_wait_ms = 100, .memory = 16 << 20};
+        .name = l->instance, .wake = lane_wake, .arg = l, .fetch_wait_ms = 100, .memory = (int64_t)l->open_max};
     const struct ang_log_member_conf mc = {.group = l->domain->group,
                                            .topic = l->domain->commands->name,
                                            .instance = l->instance,
                                            .session_timeout_ms = (int)l->set->worker.session_timeout_ms,
-                                           .wake = wake,
+                                           .wake = lane_wake,
                                            .assigned = assigned,
                                            .revoked = revoked,
                                            .leased = leased,
@@ -567,6 +592,7 @@ static void leave_here(void *arg) {
     l->stopped = true;
     ang_timer_cancel(l->loop, &l->tick);
     ang_timer_cancel(l->loop, &l->poll_timer);
+    ang_timer_cancel(l->loop, &l->full);
     ang_timer_cancel(l->loop, &l->look);
     drop_stale_barriers(l);
 }
@@ -578,6 +604,7 @@ static void close_here(void *arg) {
     for (i = 0; i < l->domain->partitions; i++)
         part_drop(&l->parts[i]);
     business_close(l);
+    tails_close(l);
     ang_log_reader_close(l->reader);
     l->reader = NULL;
 }
@@ -606,6 +633,7 @@ void lane_stop(struct lane *l) {
         part_fini(&l->parts[i]);
     spares_free(l);
     poison_free(l);
+    tails_fini(l);
     ang_table_fini(&l->ids);
     free(l->parts);
     free(l->instance);

@@ -85,7 +85,7 @@ struct work {
     struct ang_rpc_call *call; /* running */
     TAILQ_ENTRY(work) of_calls; /* while it is running: lane->calls or lane->slow_calls */
     int64_t call_since_us, call_until_ms; /* monotonic */
-    unsigned evictions;
+    size_t call_bytes;     /* of memory that its call takes, about */
     bool is_slow, evicted; /* of its call: which list; cancelled to make room */
     struct ang_timer retry;
     /* outcome, once finished */
@@ -102,20 +102,28 @@ TAILQ_HEAD(works, work);
 TAILQ_HEAD(call_list, work);
 
 /* ---- roots ---- */
+#define SLOW_LEVELS 6
+
+TAILQ_HEAD(root_list, root);
+
 struct root {
     unsigned magic;
 #define ROOT_MAGIC 0x7007aa01
     struct ang_node node; /* part->roots */
     TAILQ_ENTRY(root) lru; /* lane->idle while it has no works; */
-    TAILQ_ENTRY(root) wait; /* lane->ready while it waits for a call slot */
-    bool is_idle, is_waiting;
+    TAILQ_ENTRY(root) wait; /* in *waits_in */
+    struct root_list *waits_in; /* one of the lane's queues for a slot; NULL: none */
+    bool is_idle;
     bool is_slow;  /* its last call was: the next one counts as slow from its start */
+    unsigned evictions; /* calls that were cancelled to make room, since one was answered */
     bool stepping; /* aggregate_next is on the stack */
     struct part *part;
     struct ang_root id; /* edition is owned */
     struct works queue;   /* waiting, in the order of the log */
+    unsigned queued;      /* of them */
+    struct tail *tail;    /* those behind them, as offsets; NULL: none */
     struct work *running; /* called, or waiting for a slot, or for its next try */
-    unsigned open;        /* works in queue, running, done or in a batch */
+    unsigned open;        /* works in queue, running, done or in a batch, and those of the tail */
     /* history, with what is staged; loaded on demand */
     bool loaded;
     uint32_t next;            /* next sequence */
@@ -250,13 +258,19 @@ struct lane {
     bool variant_seen; /* it has answered something else than UNIMPLEMENTED */
     struct call_list calls, slow_calls; /* under way, the oldest first */
     int n_calls, n_slow_calls;
-    TAILQ_HEAD(root_list, root) ready, ready_slow; /* roots that wait for a slot */
+    struct root_list ready;      /* roots that wait for a slot */
+    struct root_list ready_slow[SLOW_LEVELS]; /* and for a slow one, by how often their call was cancelled to make room */
     int64_t usual_us;      /* how long calls take, in the mean */
     struct ang_timer look; /* for slow calls, while any is under way */
     bool looking;
     TAILQ_HEAD(, root) idle; /* roots without works, least recently used first */
     size_t idle_bytes, idle_max; /* kept as a cache of histories, and at most */
-    size_t open_bytes; /* of records held */
+    size_t open_bytes, call_bytes; /* of records held; of calls under way */
+    size_t open_max; /* of each of the two, about */
+    int64_t full_ms; /* monotonic: since when more is held; 0: it is not */
+    struct ang_timer full;
+    bool parking;    /* what comes now is left to the log */
+    struct again *again; /* reads what was left to the log */
     struct ang_table ids;
     STAILQ_HEAD(, effect) spare_effects; /* used again: they are large for malloc */
     size_t n_spare_effects;
@@ -290,6 +304,7 @@ struct lane *lane_new(struct ang_worker *w, const struct ang_domain *d, int inde
 void lane_start(struct lane *l);
 void lane_stop(struct lane *l); /* drains, leaves, frees */
 void lane_fatal(struct lane *l, struct ang_err *er); /* takes er */
+void lane_wake(void *arg);                           /* any thread; arg: the lane */
 void lane_batch_settled(struct batch *b);            /* lane thread */
 void lane_barrier_asked(struct barrier *b);          /* lane thread */
 void lane_taken_over(struct lane *l, const struct take *takes, size_t n, struct ang_err *er); /* lane thread; takes er */
@@ -304,7 +319,8 @@ void part_fini(struct part *p);
 void part_drop(struct part *p);
 /* Serve from its committed positions on. */
 struct ang_err *part_serve(struct part *p) ANG_MUST_USE;
-struct root *part_root(struct part *p, const struct ang_root *id); /* found or made */
+struct root *part_find(const struct part *p, const struct ang_root *id); /* NULL: not in memory */
+struct root *part_root(struct part *p, const struct ang_root *id);       /* found or made */
 void root_free(struct root *r);
 void root_rest(struct root *r); /* one of its works has ended */
 /* Takes or refuses load: an input that has too many open records is not read for a while. */
@@ -313,6 +329,7 @@ void lane_evict(struct lane *l);
 
 /* ---- admit.c ---- */
 void admit(struct lane *l, struct ang_rec *rec); /* takes rec */
+void admit_again(struct part *p, int input, struct ang_rec *rec); /* of a tail: takes rec */
 void work_free(struct work *w);
 void spares_free(struct lane *l); /* what was kept for later */
 void finish_copies(struct work *w); /* the copies that wait for w get its outcome */
@@ -324,6 +341,7 @@ void aggregate_answered(struct work *w, struct ang_slice response, bool business
 
 /* ---- root.c: histories ---- */
 struct ang_err *root_load(struct root *r) ANG_MUST_USE; /* no-op when it is loaded */
+void root_unload(struct root *r);                       /* nothing of it may be staged */
 void root_append(struct root *r, struct ang_slice pages, uint32_t next);
 void root_snapshot(struct root *r, struct ang_slice snapshot, uint32_t sequence);
 struct ang_slice root_newest(const struct root *r, size_t max);
@@ -345,6 +363,22 @@ void slots_begin(struct work *w);
 void slots_end(struct work *w, int64_t took_us);
 void slots_forget(struct root *r); /* it waits no more */
 void slots_serve(struct lane *l);  /* starts roots that wait, as many as may */
+
+/* ---- tail.c: what waits as offsets only (lane.md L12) ---- */
+void tails_init(struct lane *l);
+void tails_close(struct lane *l); /* its reader is closed; the lane stops */
+void tails_fini(struct lane *l);
+/* Of a root that is about to be queued: it is not, only its offset is kept.  Takes w when it returns true. */
+bool tail_takes(struct work *w);
+/* Nothing of the root is in memory any more: what it left to the log is read, in its turn.  Does nothing when there is none. */
+void tail_wants(struct root *r);
+/* Its running work, whose call has ended, and what is queued go back to the log; nothing of it is loaded for so long. */
+void tail_unload(struct root *r, int64_t wait_ms);
+void tail_drop(struct root *r); /* its part is dropped */
+void tails_drop(const struct part *p);
+void tails_serve(struct lane *l); /* each turn of the loop */
+bool tails_starve(const struct lane *l); /* roots wait until there is memory */
+int tails_level(const struct lane *l);   /* the fewest evictions of one that waits; SLOW_LEVELS: none does */
 
 /* ---- refusal.c: refusals that copies get again ---- */
 /* The record of w's refusal in the snapshots topic, an effect of w; its key is one of REFUSAL_SLOTS of the partition, so that
@@ -448,6 +482,7 @@ struct ang_err *restore(struct lane *l, const struct take *takes, size_t n, cons
 struct ang_store *worker_store(struct ang_worker *w);
 const struct ang_worker_conf *worker_conf(const struct ang_worker *w);
 size_t worker_cache_share(const struct ang_worker *w); /* bytes a lane may keep of histories */
+size_t worker_open_share(const struct ang_worker *w);  /* bytes a lane may hold of records; and as many of calls */
 const char *worker_cluster(const struct ang_worker *w);
 int64_t worker_started_ms(const struct ang_worker *w);
 const char *worker_id(const struct ang_worker *w);

@@ -63,17 +63,29 @@ static uint64_t root_hash(const struct ang_root *id) {
     return (id->edition.n == 0 ? h : ang_hash(h, id->edition.p, id->edition.n));
 }
 
-struct root *part_root(struct part *p, const struct ang_root *id) {
-    const uint64_t h = root_hash(id);
+static struct root *find(const struct part *p, const struct ang_root *id, uint64_t h) {
     struct ang_node *n;
-    struct root *r;
 
     for (n = ang_table_first(&p->roots, h); n != NULL; n = ang_table_more(n->next, h)) {
-        r = ANG_CONTAINER(n, struct root, node);
-        if (memcmp(r->id.id, id->id, 16) == 0 && ang_slice_eq(r->id.edition, id->edition)) {
-            root_unidle(r);
+        struct root *r = ANG_CONTAINER(n, struct root, node);
+
+        if (memcmp(r->id.id, id->id, 16) == 0 && ang_slice_eq(r->id.edition, id->edition))
             return (r);
-        }
+    }
+    return (NULL);
+}
+
+struct root *part_find(const struct part *p, const struct ang_root *id) {
+    return (find(p, id, root_hash(id)));
+}
+
+struct root *part_root(struct part *p, const struct ang_root *id) {
+    const uint64_t h = root_hash(id);
+    struct root *r = find(p, id, h);
+
+    if (r != NULL) {
+        root_unidle(r);
+        return (r);
     }
     r = ang_calloc(1, sizeof *r + id->edition.n);
     r->magic = ROOT_MAGIC;
@@ -136,6 +148,7 @@ static void drop_root(struct root *r) {
         TAILQ_REMOVE(&r->queue, w, link);
         work_free(w);
     }
+    tail_drop(r);
     r->open = 0;
     root_free(r);
 }
@@ -150,6 +163,7 @@ void part_drop(struct part *p) {
             ang_log_reader_remove(l->reader, p->in[i].topic, p->no);
             p->in[i].reading = false;
         }
+    tails_drop(p);
     drop_finished(p);
     if (l->committing != NULL) { /* those are the committer's: they lose sight of their roots */
         struct work *w;

@@ -73,6 +73,12 @@ out:
     return (NULL);
 }
 
+void root_unload(struct root *r) {
+    r->loaded = false;
+    ang_buf_fini(&r->pages);
+    ang_buf_fini(&r->snapshot);
+}
+
 void root_append(struct root *r, struct ang_slice pages, uint32_t next) {
     ang_buf_add_slice(&r->pages, pages);
     r->next = next;

@@ -8,54 +8,62 @@
  * is room for, the oldest slow call is cancelled; it is made again later, and may then take twice as long. */
 #include "processor/lane_priv.h"
 
+#include <limits.h>
+
 #define LOOK_MS     20
 #define USUAL_TIMES 8   /* this much longer than usual is slow */
 #define URGENT_MS   100 /* …but not what is shorter than this */
 #define MEAN_OF     32  /* calls */
 #define TURNS       64  /* given at once, in a look */
 #define CROWD       4   /* times limits.slow_calls may be under way until their first turn is over */
+#define LONGEST     10  /* doublings of a turn */
+
+#define NOBODY INT_MAX /* a level above all */
 
 static void look(struct ang_timer *t);
 
 void slots_init(struct lane *l) {
+    int level;
+
     TAILQ_INIT(&l->calls);
     TAILQ_INIT(&l->slow_calls);
     TAILQ_INIT(&l->ready);
-    TAILQ_INIT(&l->ready_slow);
+    for (level = 0; level < SLOW_LEVELS; level++)
+        TAILQ_INIT(&l->ready_slow[level]);
     ang_timer_init(&l->look, look);
 }
 
 static bool is_free(const struct lane *l, bool slow) {
+    if (l->call_bytes >= l->open_max)
+        return (false);
     return (slow ? l->n_slow_calls < l->set->limits.slow_calls : l->n_calls < l->set->limits.calls);
 }
 
-bool slots_take(struct root *r) {
+/* Where a root waits for a slot.  Slow ones by how often they were cancelled: what hangs sinks, and what was only caught in a rush is
+ * not behind it. */
+static struct root_list *queue_of(struct root *r) {
     struct lane *l = r->part->lane;
+    const unsigned level = r->evictions;
 
-    if (is_free(l, r->is_slow))
+    if (!r->is_slow)
+        return (&l->ready);
+    return (&l->ready_slow[level < SLOW_LEVELS ? level : SLOW_LEVELS - 1]);
+}
+
+bool slots_take(struct root *r) {
+    if (is_free(r->part->lane, r->is_slow))
         return (true);
-    if (!r->is_waiting) {
-        if (r->is_slow && r->running != NULL && r->running->evictions == 1) /* its turn is short */
-            TAILQ_INSERT_HEAD(&l->ready_slow, r, wait);
-        else if (r->is_slow)
-            TAILQ_INSERT_TAIL(&l->ready_slow, r, wait);
-        else
-            TAILQ_INSERT_TAIL(&l->ready, r, wait);
-        r->is_waiting = true;
+    if (r->waits_in == NULL) {
+        r->waits_in = queue_of(r);
+        TAILQ_INSERT_TAIL(r->waits_in, r, wait);
     }
     return (false);
 }
 
 void slots_forget(struct root *r) {
-    struct lane *l = r->part->lane;
-
-    if (!r->is_waiting)
-        return;
-    if (r->is_slow)
-        TAILQ_REMOVE(&l->ready_slow, r, wait);
-    else
-        TAILQ_REMOVE(&l->ready, r, wait);
-    r->is_waiting = false;
+    if (r->waits_in != NULL)
+        TAILQ_REMOVE(r->waits_in, r, wait);
+    r->waits_in = NULL;
 }
 
 static void serve(struct lane *l, struct root_list *ready, bool slow) {
@@ -71,8 +79,11 @@ static void serve(struct lane *l, struct root_list *ready, bool slow) {
 }
 
 void slots_serve(struct lane *l) {
+    int level;
+
     serve(l, &l->ready, false);
-    serve(l, &l->ready_slow, true);
+    for (level = 0; level < SLOW_LEVELS; level++)
+        serve(l, &l->ready_slow[level], true);
 }
 
 static void look_soon(struct lane *l) {
@@ -86,6 +97,7 @@ void slots_begin(struct work *w) {
     struct lane *l = w->part->lane;
 
     w->call_since_us = ang_now_us();
+    l->call_bytes += w->call_bytes;
     w->is_slow = w->root->is_slow;
     if (w->is_slow) {
         TAILQ_INSERT_TAIL(&l->slow_calls, w, of_calls);
@@ -100,6 +112,7 @@ void slots_begin(struct work *w) {
 void slots_end(struct work *w, int64_t took_us) {
     struct lane *l = w->part->lane;
 
+    l->call_bytes -= w->call_bytes;
     if (w->is_slow) {
         TAILQ_REMOVE(&l->slow_calls, w, of_calls);
         l->n_slow_calls--;
@@ -110,7 +123,10 @@ void slots_end(struct work *w, int64_t took_us) {
     if (took_us == 0)
         return;
     l->usual_us += (took_us - l->usual_us) / (l->usual_us == 0 ? 1 : MEAN_OF);
-    if (w->root != NULL && took_us < l->set->limits.slow_after_ms * 1000)
+    if (w->root == NULL)
+        return;
+    w->root->evictions = 0;
+    if (took_us < l->set->limits.slow_after_ms * 1000)
         w->root->is_slow = false;
 }
 
@@ -135,19 +151,23 @@ static void now_slow(struct work *w) {
         w->root->is_slow = true;
 }
 
-/* One that has had its time; it has more of it each time. */
-static bool evict_oldest(struct lane *l, int64_t now_us, bool at_once, const char *why) {
+/* The oldest that has had its turn: slow_after, doubled with each eviction.  One that was evicted more often than `level`, who waits, has
+ * no more than a first turn.  at_once: none has a turn. */
+static struct work *evict_oldest(struct lane *l, int64_t now_us, unsigned level, bool at_once, const char *why) {
     struct work *w;
 
     TAILQ_FOREACH(w, &l->slow_calls, of_calls) {
-        const int64_t turn_us = (l->set->limits.slow_after_ms * 1000) << (w->evictions > 10 ? 10 : w->evictions);
+        unsigned more;
 
-        if (!w->evicted && w->call != NULL && w->root != NULL && (at_once || now_us - w->call_since_us >= turn_us)) {
+        if (w->evicted || w->call == NULL || w->root == NULL)
+            continue;
+        more = w->root->evictions > level ? 0 : w->root->evictions > LONGEST ? LONGEST : w->root->evictions;
+        if (at_once || now_us - w->call_since_us >= (l->set->limits.slow_after_ms * 1000) << more) {
             business_evict(w, why);
-            return (true);
+            return (w);
         }
     }
-    return (false);
+    return (NULL);
 }
 
 static int leaving(const struct lane *l) {
@@ -162,12 +182,46 @@ static int leaving(const struct lane *l) {
 /* Slow roots that wait for a turn, as far as one look cares. */
 static int waiting(const struct lane *l) {
     const struct root *r;
-    int n = 0;
+    int level, n = 0;
 
-    TAILQ_FOREACH(r, &l->ready_slow, wait)
-    if (++n == TURNS)
-        break;
+    for (level = 0; level < SLOW_LEVELS; level++)
+        TAILQ_FOREACH(r, &l->ready_slow[level], wait) {
+            if (++n == TURNS)
+                return (n);
+        }
     return (n);
+}
+
+/* The fewest evictions of a root that waits for memory: for what its call takes, or for its records. */
+static int memory_waiter(const struct lane *l, size_t records, size_t calls) {
+    int level = SLOW_LEVELS, i;
+
+    if (calls >= l->open_max && !TAILQ_EMPTY(&l->ready))
+        return (0);
+    for (i = 0; calls >= l->open_max && i < level; i++)
+        if (!TAILQ_EMPTY(&l->ready_slow[i]))
+            level = i;
+    i = records >= l->open_max ? tails_level(l) : SLOW_LEVELS;
+    return (i < level ? i : level);
+}
+
+/* Slow calls that hold memory which others wait for.  They go back to the log when they have ended (business.c). */
+static void make_room(struct lane *l, int64_t now_us) {
+    size_t records = l->open_bytes, calls = l->call_bytes;
+    struct work *w;
+    int level;
+
+    TAILQ_FOREACH(w, &l->slow_calls, of_calls) {
+        records -= w->evicted ? w->rec->bytes : 0;
+        calls -= w->evicted ? w->call_bytes : 0;
+    }
+    while ((level = memory_waiter(l, records, calls)) < SLOW_LEVELS) {
+        w = evict_oldest(l, now_us, (unsigned)level, false, "others wait for memory");
+        if (w == NULL)
+            return;
+        records -= w->rec->bytes;
+        calls -= w->call_bytes;
+    }
 }
 
 static void look(struct ang_timer *t) {
@@ -181,12 +235,13 @@ static void look(struct ang_timer *t) {
         now_slow(w);
     /* A moment in which everything is slow is no reason to cancel what will answer soon. */
     for (over = l->n_slow_calls - leaving(l) - l->set->limits.slow_calls; over > 0; over--)
-        if (!evict_oldest(l, now, over > CROWD * l->set->limits.slow_calls,
-                          "more calls became slow than limits.slow_calls"))
+        if (evict_oldest(l, now, NOBODY, over > CROWD * l->set->limits.slow_calls,
+                         "more calls became slow than limits.slow_calls") == NULL)
             break;
     for (over = waiting(l) - leaving(l); over > 0 && !is_free(l, true); over--)
-        if (!evict_oldest(l, now, false, "roots whose calls were slow before wait for their turn"))
+        if (evict_oldest(l, now, NOBODY, false, "roots whose calls were slow before wait for their turn") == NULL)
             break;
+    make_room(l, now);
     slots_serve(l);
     if (l->n_calls + l->n_slow_calls > 0)
         look_soon(l);

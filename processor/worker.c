@@ -32,11 +32,20 @@ struct ang_worker {
     pthread_mutex_t telling; /* held while `ready` is told, so that what is told last is what is true */
 };
 
-/* state.memory is shared: one part in three for histories in memory, the rest for RocksDB. */
-#define CACHE_PART 3
+/* state.memory is shared: a quarter for histories in memory, an eighth each for records that are open and for calls under way, the
+ * rest for RocksDB. */
+#define CACHE_PART 4
+#define OPEN_PART  8
 
 size_t worker_cache_share(const struct ang_worker *w) {
     return ((size_t)w->conf.settings->state.memory / CACHE_PART / w->n_lanes);
+}
+
+size_t worker_open_share(const struct ang_worker *w) {
+    const size_t share = (size_t)w->conf.settings->state.memory / OPEN_PART / w->n_lanes;
+    const size_t least = 2 * (size_t)w->conf.settings->limits.message;
+
+    return (share > least ? share : least);
 }
 
 struct ang_store *worker_store(struct ang_worker *w) {
@@ -191,7 +200,7 @@ static struct ang_err *open_store(struct ang_worker *w) {
     struct ang_err *er = make_folder(folder);
 
     if (er == NULL)
-        er = ang_store_open(path, set->state.memory - set->state.memory / CACHE_PART, &w->store);
+        er = ang_store_open(path, set->state.memory / 2, &w->store);
     free(folder);
     free(path);
     return (er);

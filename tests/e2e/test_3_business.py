@@ -42,6 +42,19 @@ def test_a_status_that_asks_for_patience_is_retried_until_it_works(client, logic
     assert logic.calls.of(id) == 4
 
 
+def test_cancelled_by_a_server_that_is_overloaded_is_retried(client, logic):
+    """gRPC's C core rejects calls so, of which no handler knows: with the bare status."""
+    id = str(uuid.uuid4())
+    assert numbers(client.do("order", new_root(), what="flaky", n=2, value=1, text="CANCELLED", id=id)) == [0]
+    assert logic.calls.of(id) == 3
+
+
+def test_cancelled_by_the_business_reaches_the_caller(client, logic):
+    id = str(uuid.uuid4())
+    refused = client.refused("CANCELLED", client.do, "order", new_root(), what="refuse", n=1, text="not today", id=id, timeout=2)
+    assert refused.message == "not today" and logic.calls.of(id) == 1
+
+
 def test_unavailable_up_to_the_deadline_is_open(client):
     start = time.monotonic()
     root = new_root()

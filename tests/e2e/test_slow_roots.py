@@ -33,6 +33,8 @@ class Caller:
             self.sent.append(checker.Sent(id, root, 1, "ok", (0,)))
         except grpc.RpcError as e:
             assert e.code().name in OPEN, e
+            if not id.startswith("stuck"):
+                print(id, e.code().name, e.details())
             self.sent.append(checker.Sent(id, root, 1, "open", ()))
 
     def p99(self, name, commands=COMMANDS):
@@ -51,7 +53,7 @@ class Caller:
         self.channel.close()
 
 
-@pytest.mark.parametrize("hanging", [1, 100])
+@pytest.mark.parametrize("hanging", [1, 100, 2000])
 @pytest.mark.timeout(600)
 def test_L12_hanging_roots_leave_the_others_alone(make_system, fast_logic, hanging):
     system = make_system({"order": fast_logic.address}, partitions=1, settings={"gateway": {"deadline": "2m"}}).up()

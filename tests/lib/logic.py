@@ -8,9 +8,10 @@
     refuse           gRPC status n, message text, details data (grpc-status-details-bin)
     revoke           RevocationResponse, flags = bits of n in field order, reason text
     hang             waits n ms, then one event        never   waits until the call is cancelled
+    wait             until there is a file `text`, then one event
     garbage          answers with the bytes of data    big     an event of n bytes
     wrong-number     one event numbered value          wrong-cover   the cover of another aggregate
-    flaky            status value (14 when 0) at the first n calls with this id, then emit
+    flaky            status value (14 when 0) and message text at the first n calls with this id, then emit
     balance          emit, but FAILED_PRECONDITION when the events so far add up to less than -value
 
 Runs in a thread of the test (class Logic) or as a process of its own (python3 tests/lib/logic.py --address A), for load.
@@ -20,6 +21,7 @@ Serves `angzarr.BusinessLogic`, `angzarr.Aggregate`, or both; raw bytes in and o
 import argparse
 import asyncio
 import collections
+import os
 import pathlib
 import sys
 import threading
@@ -105,7 +107,7 @@ async def handle(request, calls, metadata, revocations):
     if what == "refuse":
         raise Refused(do.n, do.text, do.data)
     if what == "flaky" and nth <= do.n:
-        raise Refused(do.value or grpc.StatusCode.UNAVAILABLE.value[0], f"not yet: call {nth} of {do.n}")
+        raise Refused(do.value or grpc.StatusCode.UNAVAILABLE.value[0], do.text or f"not yet: call {nth} of {do.n}")
     if what == "balance" and total + do.value < 0:
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION.value[0], f"balance is {total}")
     if what == "revoke":
@@ -116,6 +118,9 @@ async def handle(request, calls, metadata, revocations):
         return do.data
     if what == "hang":
         await asyncio.sleep(do.n / 1000)
+    if what == "wait":
+        while not os.path.exists(do.text):
+            await asyncio.sleep(0.01)
     if what == "never":
         await asyncio.Event().wait()
 
