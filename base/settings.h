@@ -16,6 +16,7 @@
 #include "base/err.h"
 
 enum ang_log_type { ANG_LOGTYPE_EMBEDDED, ANG_LOGTYPE_KAFKA };
+enum ang_replay { ANG_REPLAY_REFUSE, ANG_REPLAY_ALLOW }; /* a committed position that was set back */
 enum ang_contract { ANG_CONTRACT_AUTO, ANG_CONTRACT_BUSINESS_LOGIC, ANG_CONTRACT_AGGREGATE }; /* which service the business serves */
 
 struct ang_kv {
@@ -68,6 +69,9 @@ struct ang_settings {
         int max_unfinished; /* records of a partition that are open at once */
         int64_t dedupe_window_ms;
     } limits;
+    struct {
+        enum ang_replay commands;
+    } replay;
     struct {
         char *domain;
     } compensation;

@@ -81,6 +81,11 @@ ANG_SETTING(limits, max_unfinished, INT, limits.max_unfinished, "10000", IN(1, 1
 ANG_SETTING(limits, dedupe_window, DURATION, limits.dedupe_window_ms, "24h", IN(ANG_SECOND, 7 * ANG_DAY), NULL,
             "How long a command sent again with its idempotency key is answered without being done again.")
 
+ANG_SECTION(replay, "What a committed position that somebody has set back means.")
+ANG_SETTING(replay, commands, ENUM, replay.commands, "refuse", WORDS("refuse", "allow"), NULL,
+            "Of a domain's group: `refuse` goes on where the worker was; `allow` runs the commands from there again. What is in "
+            "`limits.dedupe_window` or has a stale sequence is not done twice; a command that was refused may succeed now.")
+
 ANG_SECTION(compensation, "What happens when a reaction is refused.")
 ANG_SETTING(compensation, domain, STRING, compensation.domain, "system", MATCH(ANG_MATCH_DOMAIN), NULL,
             "Domain that is told of refusals nobody took care of.")

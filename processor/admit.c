@@ -103,6 +103,11 @@ static struct work *work_new(struct part *p, int input, struct ang_rec *rec) {
     w->attempt = (uint32_t)header_ms(l, rec, "attempt", 1);
     w->start_ms = header_ms(l, rec, "start", rec->time_ms);
     w->deadline_ms = header_ms(l, rec, "deadline", rec->time_ms + l->set->limits.command_ttl_ms);
+    if (rec->offset < p->in[input].replay_below) { /* its callers have gone; it is a new call, not a copy of theirs */
+        w->reply_to = ANG_SLICE_NONE;
+        w->start_ms = ang_wall_ms();
+        w->deadline_ms = w->start_ms + l->set->limits.command_ttl_ms;
+    }
     p->open++;
     return (w);
 }

@@ -134,6 +134,7 @@ struct input {
     int64_t next;             /* expected from the reader */
     struct ang_doneset done;  /* as of the batches sealed so far */
     int64_t committed;        /* as the log has it */
+    int64_t replay_below;     /* what is below it is run again: part_note_replay */
     struct ang_buf meta;
 };
 
@@ -304,6 +305,9 @@ void part_fini(struct part *p);
 void part_drop(struct part *p);
 /* Serve from its committed positions on. */
 struct ang_err *part_serve(struct part *p) ANG_MUST_USE;
+/* The records of an input below this offset are run again (replay.commands).  In the store, so that a crash in the middle of them
+ * changes nothing.  @thread takeover */
+struct ang_err *part_note_replay(struct part *p, const struct ang_topic *topic, int64_t below) ANG_MUST_USE;
 struct root *part_root(struct part *p, const struct ang_root *id); /* found or made */
 void root_free(struct root *r);
 void root_rest(struct root *r); /* one of its works has ended */

@@ -1,6 +1,8 @@
 /* Parts and roots: what the lane holds in memory of a partition that is ours. */
 #include "processor/lane_priv.h"
 
+#include <stdio.h>
+
 /* A history larger than this is not kept once its root is idle. */
 #define IDLE_ROOT_MAX (256 << 10)
 /* So that the done set always fits into a record, however what is open ends: run lengths take less than this of it for an open one. */
@@ -170,6 +172,34 @@ void part_drop(struct part *p) {
     slots_serve(l);
 }
 
+/* ---- replay ---- */
+
+static const char *replay_row(char buf[300], const struct ang_topic *topic) {
+    snprintf(buf, 300, "!replay/%.280s", topic->name);
+    return (buf);
+}
+
+static struct ang_err *replayed_below(struct part *p, const struct ang_topic *topic, int64_t *ret_offset) {
+    char row[300];
+
+    return (ang_store_position(p->shard->store, replay_row(row, topic), ret_offset, NULL));
+}
+
+struct ang_err *part_note_replay(struct part *p, const struct ang_topic *topic, int64_t below) {
+    struct ang_store_batch *sb;
+    char row[300];
+    int64_t noted;
+    struct ang_err *er = replayed_below(p, topic, &noted);
+
+    if (er != NULL || noted >= below)
+        return (er);
+    sb = ang_store_batch_new(worker_store(p->lane->worker));
+    ang_store_put_position(sb, p->shard->store, replay_row(row, topic), below, ANG_SLICE_NONE);
+    er = ang_store_write(sb);
+    ang_store_batch_free(sb);
+    return (er);
+}
+
 static struct ang_err *input_read(struct part *p, struct input *in) {
     struct ang_err *er;
 
@@ -219,7 +249,10 @@ struct ang_err *part_serve(struct part *p) {
                     ANG_F("%lld", (long long)in->committed), "metadata",
                     ANG_F("%.*s", (int)(in->meta.n > 60 ? 60 : in->meta.n), (const char *)in->meta.p));
         in->next = in->committed;
-        er = input_read(p, in);
+        if (p->lane->set->replay.commands == ANG_REPLAY_ALLOW)
+            er = replayed_below(p, in->topic, &in->replay_below);
+        if (er == NULL)
+            er = input_read(p, in);
     }
     return (er);
 }

@@ -130,8 +130,15 @@ static struct ang_err *clear_way(struct takeover *t, const struct job *j, struct
 
 /* ---- step 1: positions ---- */
 
+static struct ang_err *allow_replay(struct lane *l, const struct ang_pos *pos, int64_t applied) {
+    ANG_LOG(ANG_LOG_WARN, "REPLAY", "the committed position was set back; commands are run again from there", "topic",
+            pos->topic->name, "partition", ANG_F("%d", pos->partition), "committed",
+            ANG_F("%lld", (long long)pos->offset), "applied", ANG_F("%lld", (long long)applied));
+    return (part_note_replay(&l->parts[pos->partition], pos->topic, applied));
+}
+
 /* What the store knows beside what is committed.  Lower than applied: somebody has reset the offsets of commands; they are not
- * run again.  The same without a set of done records: a reset to where it stood has erased it (lane.md L11). */
+ * run again unless that is allowed.  The same without a set of done records: a reset to where it stood has erased it (lane.md L11). */
 static struct ang_err *compare(struct takeover *t, struct ang_pos *pos, struct ang_buf *meta) {
     struct shard *sh = t->lane->parts[pos->partition].shard;
     int64_t applied = ANG_OFFSET_NONE;
@@ -139,10 +146,12 @@ static struct ang_err *compare(struct takeover *t, struct ang_pos *pos, struct a
 
     if (er != NULL || applied < pos->offset || (applied == pos->offset && pos->meta.n > 0))
         return (er);
+    if (applied > pos->offset && t->lane->set->replay.commands == ANG_REPLAY_ALLOW)
+        return (allow_replay(t->lane, pos, applied));
     if (applied > pos->offset)
         ANG_LOG(ANG_LOG_WARN, "REPLAY-REFUSED",
-                "the committed position was set back; commands are not run again, the lane goes on where it was", "topic",
-                pos->topic->name, "partition", ANG_F("%d", pos->partition), "committed",
+                "the committed position was set back; commands are not run again (replay.commands), the lane goes on where it was",
+                "topic", pos->topic->name, "partition", ANG_F("%d", pos->partition), "committed",
                 ANG_F("%lld", (long long)pos->offset), "applied", ANG_F("%lld", (long long)applied));
     pos->offset = applied;
     pos->meta = ang_buf_slice(meta);

@@ -198,9 +198,9 @@ static const struct {
     /* unknown, twice */
     {"\nworkers: {}\n", "t.yaml:2: workers: unknown key, did you mean \"worker\"?"},
     {"sagas: []\n", "t.yaml:1: sagas: unknown key, expected one of log, topology, state, worker, gateway, limits, "
-                    "compensation, business_logic"},
+                    "replay, compensation, business_logic"},
     {"projectors: []\n", "t.yaml:1: projectors: unknown key, expected one of log, topology, state, worker, gateway, "
-                         "limits, compensation, business_logic"},
+                         "limits, replay, compensation, business_logic"},
     {"worker:\n  id: a\n  lane: 2\n", "t.yaml:3: worker.lane: unknown key, did you mean \"lanes\"?"},
     {"limits:\n  timeout: 2s\n", "t.yaml:2: limits.timeout: unknown key, expected one of message, call_timeout, "
                                  "command_ttl, calls, slow_after, slow_calls, max_unfinished, dedupe_window"},
