@@ -94,6 +94,9 @@ ANG_BUSINESS(domain, STRING, domain, NULL, MATCH(ANG_MATCH_DOMAIN), "Domain it s
 ANG_BUSINESS(address, TARGET, address, NULL, NOTHING, "Where its gRPC service listens.")
 ANG_BUSINESS(contract, ENUM, contract, "auto", WORDS("auto", "business_logic", "aggregate"),
              "Which service it serves; `auto` asks it.")
+ANG_BUSINESS(start, ENUM, start, "earliest", WORDS("earliest", "latest"),
+             "Where a domain that never ran begins to read its commands and reactions: `earliest` takes what is there already, `latest` "
+             "only what comes from then on.")
 ANG_BUSINESS(snapshots.every, INT, snapshots_every, "50", IN(0, 1000000),
              "A snapshot after this many events since the last one. `snapshots: always` is 1, `snapshots: off` is 0: none.")
 ANG_BUSINESS(snapshots.send, BOOL, send_snapshots, "true", NOTHING,

@@ -168,6 +168,13 @@ struct ang_err *ang_log_reader_poll(struct ang_log_reader *r, struct ang_rec **r
     return (r->log->ops->reader_poll(r, recs, max, timeout_ms, ret_n));
 }
 
+struct ang_err *ang_log_end(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int timeout_ms,
+                            int64_t *ret_offset) {
+    ANG_CHECK(log, ANG_LOG_MAGIC);
+    ANG_CHECK(topic, ANG_TOPIC_MAGIC);
+    return (log->ops->end(log, topic, partition, timeout_ms, ret_offset));
+}
+
 /* ---- member ---- */
 
 struct ang_err *ang_log_member_join(struct ang_log *log, const struct ang_log_member_conf *conf,

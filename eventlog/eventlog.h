@@ -142,6 +142,11 @@ void ang_log_reader_remove(struct ang_log_reader *r, const struct ang_topic *top
 struct ang_err *ang_log_reader_poll(struct ang_log_reader *r, struct ang_rec **recs, size_t max, int timeout_ms,
                                     size_t *ret_n) ANG_MUST_USE;
 
+/* Where readers of committed records get to at present: what is appended or committed from now on stands at this offset or above.
+ * Blocks. */
+struct ang_err *ang_log_end(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int timeout_ms,
+                            int64_t *ret_offset) ANG_MUST_USE;
+
 /* ---- membership ---- */
 
 struct ang_log_member_conf {

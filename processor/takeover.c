@@ -158,6 +158,14 @@ static struct ang_err *compare(struct takeover *t, struct ang_pos *pos, struct a
     return (NULL);
 }
 
+/* Nobody ever owned it. */
+static struct ang_err *first_position(struct lane *l, struct ang_pos *pos) {
+    pos->offset = 0;
+    if (l->domain->business->start == ANG_START_EARLIEST)
+        return (NULL);
+    return (ang_log_end(l->log, pos->topic, pos->partition, STEP_TIMEOUT_MS, &pos->offset));
+}
+
 static struct ang_err *positions(struct takeover *t, const struct job *j, const struct ang_owners *owners, struct ang_pos *pos,
                                  struct ang_buf *metas, struct ang_buf *mem) {
     struct lane *l = t->lane;
@@ -184,7 +192,9 @@ static struct ang_err *positions(struct takeover *t, const struct job *j, const 
                                     "%s partition %d: the group %s has run before, but no position is committed; asking again. "
                                     "If this stays, name one with `angzarr replay --from`",
                                     pos[i].topic->name, pos[i].partition, l->domain->group));
-        pos[i].offset = 0; /* nobody ever owned it: from the beginning */
+        er = first_position(l, &pos[i]);
+        if (er != NULL)
+            return (er);
     }
     return (NULL);
 }

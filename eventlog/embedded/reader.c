@@ -347,3 +347,13 @@ struct ang_err *ang_emb_reader_poll(struct ang_log_reader *base, struct ang_rec 
         }
     }
 }
+
+struct ang_err *ang_emb_end(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int timeout_ms,
+                            int64_t *ret_offset) {
+    struct ang_emb_part *part;
+    struct ang_err *er = ang_emb_part_find(ang_emb_of(log), topic, partition, &part);
+
+    if (er == NULL)
+        *ret_offset = atomic_load_explicit(&part->end, memory_order_acquire);
+    return (er);
+}

@@ -110,7 +110,7 @@ static const char full[] =
     "    contract: aggregate\n"
     "    snapshots: { every: 7, send: false }\n"
     "  - { domain: _a-1, address: \"10.0.0.1:1\", snapshots: off }\n"
-    "  - { domain: b, address: \"h:1\", snapshots: always, contract: business_logic }\n"
+    "  - { domain: b, address: \"h:1\", snapshots: always, contract: business_logic, start: latest }\n"
     "  - { domain: c, address: \"h:1\", snapshots: { send: false } }\n";
 
 static void full_file(void **state) {
@@ -162,6 +162,7 @@ static void full_file(void **state) {
         assert_string_equal(s->business[i].address, rows[i].address);
         assert_int_equal(s->business[i].line, rows[i].line);
         assert_int_equal(s->business[i].contract, rows[i].contract);
+        assert_int_equal(s->business[i].start, i == 3 ? ANG_START_LATEST : ANG_START_EARLIEST);
         assert_int_equal(s->business[i].snapshots_every, rows[i].every);
         assert_int_equal(s->business[i].send_snapshots, rows[i].send);
     }
