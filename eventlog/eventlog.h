@@ -142,6 +142,9 @@ void ang_log_reader_remove(struct ang_log_reader *r, const struct ang_topic *top
 struct ang_err *ang_log_reader_poll(struct ang_log_reader *r, struct ang_rec **recs, size_t max, int timeout_ms,
                                     size_t *ret_n) ANG_MUST_USE;
 
+/* The end of a partition that r reads, as r last learnt it; ANG_OFFSET_NONE before that.  Asks nobody.  Records that are not committed yet
+ * count, and so do the places in between at which there is no record. @thread as poll */
+int64_t ang_log_reader_end(struct ang_log_reader *r, const struct ang_topic *topic, int32_t partition);
 /* Where readers of committed records get to at present: what is appended or committed from now on stands at this offset or above.
  * Blocks. */
 struct ang_err *ang_log_end(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int timeout_ms,

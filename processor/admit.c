@@ -116,12 +116,11 @@ static struct work *work_new(struct part *p, int input, struct ang_rec *rec) {
 static void reject(struct work *w, const char *reason) {
     struct lane *l = w->part->lane;
 
-    l->dead_lettered++;
+    dead_letter(w, reason);
     ANG_LOG_EVERY(5000, ANG_LOG_WARN, "DEAD-LETTER", "a record cannot be processed and was put into the dead-letter topic",
                   "topic", w->rec->topic->name, "partition", ANG_F("%d", w->rec->partition), "offset",
                   ANG_F("%lld", (long long)w->offset), "reason", reason, "dlq", l->domain->dlq->name, "total",
                   ANG_F("%llu", (unsigned long long)l->dead_lettered));
-    dead_letter(w, reason);
     w->reply_to = ANG_SLICE_NONE;
     finish(w);
 }

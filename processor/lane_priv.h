@@ -126,7 +126,7 @@ struct root {
 };
 
 /* ---- parts ---- */
-enum part_phase { PART_NONE, PART_TAKEOVER, PART_SERVING, PART_FAILED };
+enum part_phase { PART_NONE, PART_TAKEOVER, PART_SERVING };
 
 struct input {
     const struct ang_topic *topic;
@@ -136,6 +136,8 @@ struct input {
     int64_t committed;        /* as the log has it */
     int64_t replay_below;     /* what is below it is run again: part_note_replay */
     struct ang_buf meta;
+    int64_t end;              /* of the topic, as last learnt */
+    int64_t moved_to, moved_ms; /* monotonic: since when committed stands there */
 };
 
 enum shard_state { SHARD_AWAY, SHARD_COMING, SHARD_SERVING };
@@ -154,6 +156,8 @@ struct part {
     int32_t no;
     enum part_phase phase;
     _Atomic uint32_t epoch; /* raised by the lane whenever what is in memory of it becomes void; read by the takeover */
+    int32_t generation;    /* SERVING: under which it was taken over */
+    _Atomic int percent;   /* restored so far, -1: not being restored; the takeover's, others read it */
     struct input in[N_INPUTS];
     struct ang_table roots;
     unsigned open; /* works */
@@ -172,6 +176,7 @@ struct take { /* a partition to take over, as of an epoch */
     bool reset; /* its store is not to be trusted: rebuild it */
     int64_t barrier[2]; /* where the barrier record stands in events and snapshots */
     int64_t refusals_until_ms; /* found in the store */
+    int32_t generation;        /* under which it is said to be served */
 };
 
 struct barrier { /* asked for by the takeover thread: a record of ours that it will read back (lane.md L1) */
@@ -228,6 +233,25 @@ struct batch {
     struct ang_err *er;
 };
 
+/* ---- views: what others are told ---- */
+struct input_view { /* ANG_OFFSET_NONE: there is none, or it is not known */
+    int64_t committed, oldest_open, end, lag;
+};
+
+struct part_view {
+    enum part_phase phase;
+    int32_t generation;
+    unsigned unfinished;
+    struct input_view in[N_INPUTS];
+};
+
+struct lane_view {
+    int64_t at_ms; /* monotonic */
+    int calls, slow_calls;
+    uint64_t aborted_commits, dead_lettered, forwarded, skipped;
+    struct part_view *parts;
+};
+
 struct lane {
     unsigned magic;
 #define LANE_MAGIC 0x1a4e0001
@@ -279,7 +303,11 @@ struct lane {
     bool lease_over;            /* at the last tick */
     _Atomic bool renew;         /* something may be open under our transactional ids */
     struct ang_buf scratch, scratch2;
-    uint64_t forwarded, dead_lettered, skipped, bad_headers;
+    uint64_t forwarded, dead_lettered, skipped, bad_headers, aborted_commits;
+    _Atomic uint64_t retired_producers; /* the committer counts */
+    /* view_lock */
+    pthread_mutex_t view_lock;
+    struct lane_view view;
     /* lock: the committer tells a revoke that waits */
     pthread_mutex_t lock;
     pthread_cond_t cond;
@@ -447,6 +475,13 @@ struct ang_err *owning_audit(struct lane *l, struct ang_owners *os, const int32_
 /* "<root>[@edition][/<10 digits>]", with the digits when ret_first is not NULL; ret_id points into key. */
 bool restore_key(struct ang_slice key, struct ang_root *ret_id, uint32_t *ret_first);
 struct ang_err *restore(struct lane *l, const struct take *takes, size_t n, const char *barrier_id) ANG_MUST_USE;
+
+/* ---- health.c ---- */
+void health_init(struct lane *l);
+void health_fini(struct lane *l);
+void health_part_starts(struct part *p); /* it has been taken over */
+void health_look(struct lane *l);                     /* lane thread */
+void health_tell(struct lane *l, struct ang_buf *b); /* any thread; appends a JSON object */
 
 /* ---- worker.c ---- */
 struct ang_store *worker_store(struct ang_worker *w);

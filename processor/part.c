@@ -14,6 +14,7 @@ void part_init(struct part *p, struct lane *l, int32_t no) {
     p->lane = l;
     p->no = no;
     p->phase = PART_NONE;
+    p->percent = -1;
     p->epoch = 1;
     p->in[INPUT_COMMANDS].topic = l->domain->commands;
     p->in[INPUT_REACTIONS].topic = l->domain->reactions;

@@ -224,13 +224,13 @@ static bool stale(const struct restoring *rs) {
     return (true);
 }
 
-/* Percent of the offsets between where it began and the barrier. */
-static uint32_t progress(const struct restoring *rs) {
+/* Percent of the offsets between where n sources began and the barrier. */
+static uint32_t progress(const struct source *src, size_t n) {
     double all = 0, done = 0;
     size_t i;
 
-    for (i = 0; i < rs->n; i++) {
-        const struct source *s = &rs->src[i];
+    for (i = 0; i < n; i++) {
+        const struct source *s = &src[i];
 
         if (s->end <= s->begin)
             continue;
@@ -240,8 +240,23 @@ static uint32_t progress(const struct restoring *rs) {
     return (all > 0 && done < all ? (uint32_t)(100 * done / all) : 99);
 }
 
+/* The two sources of a partition stand side by side. */
+static void show(const struct restoring *rs) {
+    size_t i;
+
+    for (i = 0; i + 1 < rs->n; i += 2)
+        rs->lane->parts[rs->src[i].take->partition].percent = (int)progress(&rs->src[i], 2);
+}
+
+static void hide(const struct restoring *rs) {
+    size_t i;
+
+    for (i = 0; i < rs->n; i++)
+        rs->lane->parts[rs->src[i].take->partition].percent = -1;
+}
+
 static void tell(struct restoring *rs, size_t n_takes) {
-    const uint32_t percent = progress(rs);
+    const uint32_t percent = progress(rs->src, rs->n);
 
     ANG_LOG(ANG_LOG_INFO, "RESTORING", "partitions are rebuilt from the log", "domain", rs->lane->domain->name, "records",
             ANG_F("%llu", (unsigned long long)rs->records), "open", ANG_F("%zu", rs->open), "percent", ANG_F("%u", percent));
@@ -262,6 +277,7 @@ static struct ang_err *read_all(struct restoring *rs, size_t n_takes) {
             take_record(rs, recs[i]);
             ang_rec_free(&recs[i]);
         }
+        show(rs);
         if (n > 0 && (rs->open == 0 || ang_store_batch_bytes(rs->sb) > WRITE_BYTES)) {
             er = write_out(rs);
             if (er != NULL)
@@ -306,8 +322,11 @@ struct ang_err *restore(struct lane *l, const struct take *takes, size_t n, cons
         if (er == NULL)
             er = add_source(&rs, &takes[i], l->domain->snapshots);
     }
-    if (er == NULL)
+    if (er == NULL) {
+        show(&rs);
         er = read_all(&rs, n);
+    }
+    hide(&rs);
     if (er == NULL)
         ANG_LOG(ANG_LOG_INFO, "RESTORED", "partitions are up to date", "domain", l->domain->name, "partitions",
                 ANG_F("%zu", n), "records", ANG_F("%llu", (unsigned long long)rs.records), "ms",

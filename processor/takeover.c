@@ -244,8 +244,10 @@ static struct ang_err *say_serving(struct takeover *t, const struct job *j) {
     struct ang_err *er;
     size_t i;
 
-    for (i = 0; i < j->n; i++)
+    for (i = 0; i < j->n; i++) {
         parts[i] = j->takes[i].partition;
+        j->takes[i].generation = generation;
+    }
     er = owning_say(l, parts, j->n, ANG_OWNER_SERVING, generation, SAY_MS);
     for (i = 0; i < j->n; i++) {
         if (!current(t, &j->takes[i]))

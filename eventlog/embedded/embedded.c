@@ -54,6 +54,7 @@ static const struct ang_log_ops ops = {
     .reader_add = ang_emb_reader_add,
     .reader_remove = ang_emb_reader_remove,
     .reader_poll = ang_emb_reader_poll,
+    .reader_end = ang_emb_reader_end,
     .end = ang_emb_end,
     .member_join = ang_emb_member_join,
     .member_poll = ang_emb_member_poll,

@@ -16,6 +16,7 @@ static const struct ang_log_ops kafka_ops = {
     .reader_add = ang_kafka_reader_add,
     .reader_remove = ang_kafka_reader_remove,
     .reader_poll = ang_kafka_reader_poll,
+    .reader_end = ang_kafka_reader_end,
     .end = ang_kafka_end,
     .member_join = ang_kafka_member_join,
     .member_poll = ang_kafka_member_poll,

@@ -128,6 +128,8 @@ void ang_kafka_reader_remove(struct ang_log_reader *r, const struct ang_topic *t
 struct ang_err *ang_kafka_reader_poll(struct ang_log_reader *r, struct ang_rec **recs, size_t max, int timeout_ms,
                                       size_t *ret_n);
 
+int64_t ang_kafka_reader_end(struct ang_log_reader *r, const struct ang_topic *topic, int32_t partition);
+
 /* ---- look.c ---- */
 
 struct ang_err *ang_kafka_end(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int timeout_ms,

@@ -451,3 +451,14 @@ struct ang_err *ang_kafka_reader_poll(struct ang_log_reader *reader, struct ang_
     *ret_n = n;
     return (er);
 }
+
+/* ---- the end ---- */
+
+/* As the last answer to a Fetch had it. */
+int64_t ang_kafka_reader_end(struct ang_log_reader *reader, const struct ang_topic *topic, int32_t partition) {
+    struct reader *r = reader_of(reader);
+    int64_t lo, hi;
+    if (rd_kafka_get_watermark_offsets(r->src->rk, topic->name, partition, &lo, &hi) != RD_KAFKA_RESP_ERR_NO_ERROR || hi < 0)
+        return (ANG_OFFSET_NONE);
+    return (hi);
+}
