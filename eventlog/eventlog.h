@@ -150,6 +150,11 @@ int64_t ang_log_reader_end(struct ang_log_reader *r, const struct ang_topic *top
 struct ang_err *ang_log_end(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int timeout_ms,
                             int64_t *ret_offset) ANG_MUST_USE;
 
+/* The record at an offset, whether or not it is committed: for people to look at, nothing may rest on it.  *ret_rec (the caller's) is NULL
+ * when there is none, when it did not come in time, and from a log in which everything is committed.  Blocks. */
+struct ang_err *ang_log_peek(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int64_t offset,
+                             int timeout_ms, struct ang_rec **ret_rec) ANG_MUST_USE;
+
 /* ---- membership ---- */
 
 struct ang_log_member_conf {

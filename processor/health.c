@@ -33,12 +33,23 @@ void health_part_starts(struct part *p) {
     }
 }
 
-static struct input_view input_view(struct part *p, struct input *in) {
-    const int64_t base = ang_doneset_base(&in->done);
-    int64_t end = in->reading ? ang_log_reader_end(p->lane->reader, in->topic, p->no) : ANG_OFFSET_NONE;
+/* Where what there is to read ends; what is there may be held back. */
+static int64_t end_of(struct part *p, struct input *in) {
+    struct lane *l = p->lane;
+    const int64_t end = in->reading ? ang_log_reader_end(l->reader, in->topic, p->no) : ANG_OFFSET_NONE;
 
     if (end > in->end)
         in->end = end;
+    if (!in->reading || !l->dry)
+        holds_forget(l, in->topic, p->no);
+    else if (in->end != ANG_OFFSET_NONE && holds_note(l, in->topic, p->no, in->next, in->end))
+        return (in->next);
+    return (in->end);
+}
+
+static struct input_view input_view(struct part *p, struct input *in) {
+    const int64_t base = ang_doneset_base(&in->done), end = end_of(p, in);
+
     if (in->committed != in->moved_to) {
         in->moved_to = in->committed;
         in->moved_ms = ang_now_ms();
@@ -47,7 +58,7 @@ static struct input_view input_view(struct part *p, struct input *in) {
         .committed = in->committed,
         .oldest_open = base < in->next ? base : ANG_OFFSET_NONE,
         .end = in->end,
-        .lag = in->end == ANG_OFFSET_NONE ? ANG_OFFSET_NONE : in->end > in->committed ? in->end - in->committed : 0,
+        .lag = end == ANG_OFFSET_NONE ? ANG_OFFSET_NONE : end > in->committed ? end - in->committed : 0,
     });
 }
 
@@ -142,6 +153,8 @@ void health_tell(struct lane *l, struct ang_buf *b) {
     add_number(b, "dead_lettered", (int64_t)v->dead_lettered);
     add_number(b, "forwarded", (int64_t)v->forwarded);
     add_number(b, "skipped", (int64_t)v->skipped);
+    ang_buf_add_str(b, ",\"held\":");
+    holds_tell(l, b);
     ang_buf_add_str(b, ",\"partitions\":[");
     for (i = 0; i < l->domain->partitions; i++)
         add_part(b, &l->parts[i], &v->parts[i]);

@@ -343,6 +343,7 @@ static void read_inputs(struct lane *l) {
     size_t i, n;
     int round;
 
+    l->dry = false;
     for (round = 0; round < 4; round++) {
         if (l->open_bytes > OPEN_BYTES_MAX || l->n_done > DONE_MAX)
             return; /* what ends them wakes the loop again */
@@ -359,8 +360,10 @@ static void read_inputs(struct lane *l) {
         }
         for (i = 0; i < n; i++)
             admit(l, recs[i]);
-        if (n < READ_MAX)
+        if (n < READ_MAX) {
+            l->dry = true;
             return;
+        }
     }
     ang_loop_wake(l->loop);
 }
@@ -493,6 +496,7 @@ struct lane *lane_new(struct ang_worker *w, const struct ang_domain *d, int inde
     for (i = 0; i < d->partitions; i++)
         part_init(&l->parts[i], l, i);
     health_init(l);
+    holds_init(l);
     return (l);
 }
 
@@ -611,6 +615,7 @@ void lane_stop(struct lane *l) {
     for (i = 0; i < l->domain->partitions; i++)
         part_fini(&l->parts[i]);
     health_fini(l);
+    holds_fini(l);
     spares_free(l);
     poison_free(l);
     ang_table_fini(&l->ids);

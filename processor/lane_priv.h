@@ -297,6 +297,7 @@ struct lane {
     STAILQ_HEAD(, poison) poisons;
     int64_t pause_until_ms; /* after an abort: not at full speed into the next one */
     struct ang_timer poll_timer, tick;
+    bool dry; /* the last turn has read all that had come */
     bool draining, stopped, assigned_once;
     _Atomic int32_t generation; /* of the last token: for owners */
     _Atomic int64_t lease_ms;   /* boot time: until then reads may be answered (lane.md L15) */
@@ -308,6 +309,9 @@ struct lane {
     /* view_lock */
     pthread_mutex_t view_lock;
     struct lane_view view;
+    /* holds_lock */
+    pthread_mutex_t holds_lock;
+    STAILQ_HEAD(, hold) holds;
     /* lock: the committer tells a revoke that waits */
     pthread_mutex_t lock;
     pthread_cond_t cond;
@@ -455,6 +459,7 @@ struct takeover *takeover_new(struct lane *l);
 void takeover_push(struct takeover *t, const struct take *takes, size_t n); /* copies; ends in lane_taken_over */
 void takeover_release(struct takeover *t, int32_t partition);               /* close its store, when it has come so far */
 void takeover_barrier_done(struct barrier *b);                              /* lane thread; b->er is set */
+void takeover_wake(struct takeover *t);                                     /* for holds_look; any thread */
 void takeover_stop(struct takeover *t);
 
 /* ---- owning.c: the owners topic ---- */
@@ -482,6 +487,17 @@ void health_fini(struct lane *l);
 void health_part_starts(struct part *p); /* it has been taken over */
 void health_look(struct lane *l);                     /* lane thread */
 void health_tell(struct lane *l, struct ang_buf *b); /* any thread; appends a JSON object */
+
+/* ---- holds.c: open transactions of others ---- */
+void holds_init(struct lane *l);
+void holds_fini(struct lane *l);
+/* A reader of the partition stands at next and knows that it ends at end.  Called about once a second while it has nothing to read.  True:
+ * nothing in between is for it.  @thread lane or takeover */
+bool holds_note(struct lane *l, const struct ang_topic *topic, int32_t partition, int64_t next, int64_t end);
+void holds_passed(struct lane *l, const struct ang_topic *topic, int32_t partition); /* all that was to be read has been */
+void holds_forget(struct lane *l, const struct ang_topic *topic, int32_t partition); /* it is not read any more */
+void holds_look(struct lane *l); /* asks the log about those that last; blocks for seconds at worst.  @thread takeover */
+void holds_tell(struct lane *l, struct ang_buf *b); /* any thread; appends a JSON list */
 
 /* ---- worker.c ---- */
 struct ang_store *worker_store(struct ang_worker *w);

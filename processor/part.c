@@ -152,6 +152,7 @@ void part_drop(struct part *p) {
         if (p->in[i].reading) {
             ang_log_reader_remove(l->reader, p->in[i].topic, p->no);
             p->in[i].reading = false;
+            holds_forget(l, p->in[i].topic, p->no);
         }
     drop_finished(p);
     if (l->committing != NULL) { /* those are the committer's: they lose sight of their roots */

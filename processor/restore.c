@@ -7,6 +7,7 @@
 #define RECS 1000
 #define WRITE_BYTES (1 << 20)
 #define TELL_MS 2000
+#define NOTE_MS 1000
 
 struct source { /* one topic of one part */
     const struct ang_topic *topic;
@@ -263,9 +264,38 @@ static void tell(struct restoring *rs, size_t n_takes) {
     owning_progress(rs->lane, rs->src[0].take, n_takes, percent);
 }
 
+/* A source that stands still may be held back (holds.c). */
+static void note_holds(const struct restoring *rs) {
+    size_t i;
+
+    for (i = 0; i < rs->n; i++) {
+        const struct source *s = &rs->src[i];
+        const int64_t end = ang_log_reader_end(rs->reader, s->topic, s->take->partition);
+
+        if (s->done)
+            holds_passed(rs->lane, s->topic, s->take->partition);
+        else if (end != ANG_OFFSET_NONE)
+            (void)holds_note(rs->lane, s->topic, s->take->partition, s->next < 0 ? 0 : s->next, end);
+    }
+    holds_look(rs->lane);
+}
+
+static void forget_holds(const struct restoring *rs) {
+    size_t i;
+
+    for (i = 0; i < rs->n; i++) {
+        const struct source *s = &rs->src[i];
+
+        if (s->done)
+            holds_passed(rs->lane, s->topic, s->take->partition);
+        else
+            holds_forget(rs->lane, s->topic, s->take->partition);
+    }
+}
+
 static struct ang_err *read_all(struct restoring *rs, size_t n_takes) {
     struct ang_rec *recs[RECS];
-    int64_t tell_ms = ang_now_ms() + TELL_MS;
+    int64_t tell_ms = ang_now_ms() + TELL_MS, note_ms = ang_now_ms() + NOTE_MS;
     struct ang_err *er;
     size_t i, n;
 
@@ -285,6 +315,10 @@ static struct ang_err *read_all(struct restoring *rs, size_t n_takes) {
         }
         if (stale(rs))
             return (ang_err_new(ANG_E_SHUTDOWN, "the partitions have gone elsewhere"));
+        if (ang_now_ms() >= note_ms) {
+            note_holds(rs);
+            note_ms = ang_now_ms() + NOTE_MS;
+        }
         if (ang_now_ms() >= tell_ms) {
             tell(rs, n_takes);
             tell_ms = ang_now_ms() + TELL_MS;
@@ -327,6 +361,7 @@ struct ang_err *restore(struct lane *l, const struct take *takes, size_t n, cons
         er = read_all(&rs, n);
     }
     hide(&rs);
+    forget_holds(&rs);
     if (er == NULL)
         ANG_LOG(ANG_LOG_INFO, "RESTORED", "partitions are up to date", "domain", l->domain->name, "partitions",
                 ANG_F("%zu", n), "records", ANG_F("%llu", (unsigned long long)rs.records), "ms",

@@ -381,6 +381,7 @@ static void job_run(struct ang_op *op, bool shutdown) {
             break;
         ANG_LOG_EVERY(3000, ANG_LOG_WARN, "TAKEOVER", "partitions cannot be served yet, trying again", "domain",
                       t->lane->domain->name, "partitions", ANG_F("%zu", j->n), "error", j->er->msg);
+        holds_look(t->lane);
         pause_ms(t, RETRY_MS);
     }
     if (j->n == 0 || shutdown || t->stop) {
@@ -441,6 +442,18 @@ void takeover_release(struct takeover *t, int32_t partition) {
     ang_opq_push(&t->q, &r->op);
 }
 
+static void wake_run(struct ang_op *op, bool shutdown) {
+    (void)shutdown;
+    free(op);
+}
+
+void takeover_wake(struct takeover *t) {
+    struct ang_op *op = ANG_NEW(struct ang_op);
+
+    ang_op_init(op, wake_run);
+    ang_opq_push(&t->q, op);
+}
+
 static void *takeover_main(void *arg) {
     struct takeover *t = arg;
 
@@ -448,6 +461,8 @@ static void *takeover_main(void *arg) {
     while (!t->stop) {
         (void)ang_opq_wait(&t->q, t->audit_ms);
         (void)ang_opq_run(&t->q);
+        if (!t->stop)
+            holds_look(t->lane);
         if (!t->stop && ang_now_ms() >= t->audit_ms)
             audit(t);
     }

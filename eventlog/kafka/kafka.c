@@ -18,6 +18,7 @@ static const struct ang_log_ops kafka_ops = {
     .reader_poll = ang_kafka_reader_poll,
     .reader_end = ang_kafka_reader_end,
     .end = ang_kafka_end,
+    .peek = ang_kafka_peek,
     .member_join = ang_kafka_member_join,
     .member_poll = ang_kafka_member_poll,
     .member_token = ang_kafka_member_token,

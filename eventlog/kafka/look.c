@@ -19,3 +19,23 @@ struct ang_err *ang_kafka_end(struct ang_log *log, const struct ang_topic *topic
     *ret_offset = hi;
     return (NULL);
 }
+
+struct ang_err *ang_kafka_peek(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int64_t offset,
+                               int timeout_ms, struct ang_rec **ret_rec) {
+    const struct ang_log_reader_conf conf = {.name = "look", .fetch_wait_ms = 10, .memory = 1 << 20};
+    struct ang_rec *rec = NULL;
+    struct ang_log_reader *r;
+    size_t n = 0;
+    struct ang_err *er = ang_kafka_reader_open_as(log, &conf, "read_uncommitted", &r);
+    if (er != NULL)
+        return (er);
+    er = ang_kafka_reader_add(r, topic, partition, offset);
+    if (er == NULL)
+        er = ang_kafka_reader_poll(r, &rec, 1, timeout_ms, &n);
+    if (n > 0 && rec->offset == offset)
+        *ret_rec = rec;
+    else if (n > 0)
+        ang_rec_free(&rec);
+    ang_kafka_reader_close(r);
+    return (er);
+}

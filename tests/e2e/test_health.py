@@ -2,13 +2,15 @@
 
 import json
 import pathlib
+import shlex
 import shutil
 
 import pytest
+from confluent_kafka import Producer
 
 from lib.client import book, new_root, numbers
 from lib.procs import eventually, in_thread
-from rules_lib import everything_before_is_done, put, root_in, text
+from rules_lib import everything_before_is_done, foreign_event, new_id, next_of, put, root_in, text
 from test_operations import http
 
 
@@ -137,3 +139,97 @@ def test_partitions_of_another_worker_are_away(make_system, make_logic):
         phases = [[p["phase"] for p in lane(system, role=w)["partitions"]] for w in system.workers]
         return sorted(phases) == [["away", "serving"], ["serving", "away"]]
     eventually(shared, 30)
+
+
+# ---- transactions of others that do not end
+
+def hanging(system):
+    """The one line that names a hanging transaction, once there is one."""
+    def lines():
+        return [line for line in system.worker.log_lines() if line["id"] == "TXN-HANGS"]
+    [line] = eventually(lines, 30, what="the transaction to be named")
+    return line
+
+
+def end(broker, line):
+    """With the very command that the log has."""
+    program, *args = shlex.split(line["end_it_with"])
+    assert program == "kafka-transactions.sh"
+    broker.tool("org.apache.kafka.tools.TransactionsCommand", *args)
+
+
+@pytest.mark.kafka_only
+def test_an_open_transaction_in_an_input_is_named_and_ended(broker, make_system, make_logic):
+    system = make_system({"order": make_logic().address}, partitions=1).up()
+    client = system.client()
+    reactions = system.topic("order.reactions")
+    for _ in range(2):
+        root = new_root()
+        put(broker, reactions, text(root), book("order", root).SerializeToString(), 0)
+    eventually(lambda: next_of(client, root) == 1, 20)
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": f"hangs-{new_id()}", "transaction.timeout.ms": 600000})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    for i in range(3):
+        producer.produce(reactions, key=f"lost-{i}", value=b"x", partition=0, headers=[("command-id", f"it's {i}"), ("from", b'"\xff"')])
+    assert producer.flush(20) == 0
+    behind = new_root()
+    put(broker, reactions, text(behind), book("order", behind).SerializeToString(), 0)
+
+    line = hanging(system)
+    assert (line["topic"], line["partition"], line["offset"], line["end"]) == (reactions, "0", "2", "6"), line
+    assert line["key"] == "lost-0" and line["headers"] == "command-id=it's 0 from=\"?\"" and line["since"].startswith("20"), line
+    [held] = eventually(lambda: lane(system)["held"], 5)
+    assert (held["topic"], held["partition"], held["offset"], held["end"]) == (reactions, 0, 2, 6), held
+    assert {k: held[k] for k in ("key", "headers", "since", "end_it_with")} == {k: line[k] for k in ("key", "headers", "since", "end_it_with")}
+    assert part(system)["reactions"]["lag"] == 4
+    assert numbers(client.do("order", new_root())) == [0]  # commands are not concerned
+    assert next_of(client, behind) == 0
+
+    end(broker, line)
+    eventually(lambda: next_of(client, behind) == 1, 20, what="what lay behind it")
+    eventually(lambda: lane(system)["held"] == [] and part(system)["reactions"]["lag"] == 0, 20)
+    said = [line["id"] for line in system.worker.log_lines()]
+    assert said.count("TXN-HANGS") == said.count("TXN-OVER") == 1
+
+
+@pytest.mark.kafka_only
+def test_a_transaction_that_ends_with_nothing_behind_it_leaves_no_lag(broker, make_system, make_logic):
+    """A marker has an offset, but nobody reads it."""
+    system = make_system({"order": make_logic().address}, partitions=1).up()
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": f"short-{new_id()}"})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(system.topic("order.reactions"), key="x", value=b"x", partition=0)
+    assert producer.flush(20) == 0
+    producer.abort_transaction(20)
+
+    def marker():
+        told = part(system)["reactions"]
+        return told["end"] == 2 and told["lag"] == 0
+    eventually(marker, 20)
+    assert lane(system)["held"] == []
+
+
+@pytest.mark.kafka_only
+def test_an_open_transaction_that_holds_a_takeover_up_is_named_and_ended(broker, make_system, make_logic):
+    system = make_system({"order": make_logic().address}, partitions=1).up()
+    root = new_root()
+    assert numbers(system.client().do("order", root)) == [0]
+    assert system.worker.terminate() == 0
+    with foreign_event(broker, system, root, 1, "foreign") as producer:
+        system.worker.launch()
+        line = hanging(system)
+        # the barrier of the first takeover, its marker, the event, its marker
+        assert (line["topic"], line["offset"], line["key"]) == (system.topic("order.events"), "4", f"{text(root)}/0000000001"), line
+        assert line["headers"] == "command-id=foreign input=elsewhere/0/0", line
+        told = lane(system)
+        assert told["partitions"][0]["phase"] == "restoring" and 0 < told["partitions"][0]["percent"] < 100, told
+        assert [h["offset"] for h in told["held"]] == [4]
+        code, body = http(system.http, "/readyz")
+        assert code == 503 and json.loads(body)["status"] == "not ready"
+        end(broker, line)
+        system.worker.ready()
+        del producer
+    assert lane(system)["held"] == [] and "TXN-OVER" in [line["id"] for line in system.worker.log_lines()]
+    assert numbers(system.client().do("order", root, 1)) == [1]
