@@ -16,6 +16,8 @@
 #include "base/err.h"
 
 enum ang_log_type { ANG_LOGTYPE_EMBEDDED, ANG_LOGTYPE_KAFKA };
+enum ang_replay { ANG_REPLAY_REFUSE, ANG_REPLAY_ALLOW }; /* a committed position that was set back */
+enum ang_start { ANG_START_EARLIEST, ANG_START_LATEST };
 enum ang_contract { ANG_CONTRACT_AUTO, ANG_CONTRACT_BUSINESS_LOGIC, ANG_CONTRACT_AGGREGATE }; /* which service the business serves */
 
 struct ang_kv {
@@ -28,6 +30,7 @@ struct ang_set_business {
     char *domain;       /* [a-z_][a-z0-9_-]*, at most 64 */
     char *address;      /* host:port, or unix:/path */
     enum ang_contract contract;
+    enum ang_start start; /* of a group without a position */
     int snapshots_every; /* 0 = off, 1 = always, n = at every n events since the last one (default 50) */
     bool send_snapshots; /* false: the business is sent the whole history (snapshots.send) */
 };
@@ -68,6 +71,9 @@ struct ang_settings {
         int max_unfinished; /* records of a partition that are open at once */
         int64_t dedupe_window_ms;
     } limits;
+    struct {
+        enum ang_replay commands;
+    } replay;
     struct {
         char *domain;
     } compensation;

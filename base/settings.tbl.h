@@ -81,6 +81,11 @@ ANG_SETTING(limits, max_unfinished, INT, limits.max_unfinished, "10000", IN(1, 1
 ANG_SETTING(limits, dedupe_window, DURATION, limits.dedupe_window_ms, "24h", IN(ANG_SECOND, 7 * ANG_DAY), NULL,
             "How long a command sent again with its idempotency key is answered without being done again.")
 
+ANG_SECTION(replay, "What a committed position that somebody has set back means.")
+ANG_SETTING(replay, commands, ENUM, replay.commands, "refuse", WORDS("refuse", "allow"), NULL,
+            "Of a domain's group: `refuse` goes on where the worker was; `allow` runs the commands from there again. What is in "
+            "`limits.dedupe_window` or has a stale sequence is not done twice; a command that was refused may succeed now.")
+
 ANG_SECTION(compensation, "What happens when a reaction is refused.")
 ANG_SETTING(compensation, domain, STRING, compensation.domain, "system", MATCH(ANG_MATCH_DOMAIN), NULL,
             "Domain that is told of refusals nobody took care of.")
@@ -89,6 +94,9 @@ ANG_BUSINESS(domain, STRING, domain, NULL, MATCH(ANG_MATCH_DOMAIN), "Domain it s
 ANG_BUSINESS(address, TARGET, address, NULL, NOTHING, "Where its gRPC service listens.")
 ANG_BUSINESS(contract, ENUM, contract, "auto", WORDS("auto", "business_logic", "aggregate"),
              "Which service it serves; `auto` asks it.")
+ANG_BUSINESS(start, ENUM, start, "earliest", WORDS("earliest", "latest"),
+             "Where a domain that never ran begins to read its commands and reactions: `earliest` takes what is there already, `latest` "
+             "only what comes from then on.")
 ANG_BUSINESS(snapshots.every, INT, snapshots_every, "50", IN(0, 1000000),
              "A snapshot after this many events since the last one. `snapshots: always` is 1, `snapshots: off` is 0: none.")
 ANG_BUSINESS(snapshots.send, BOOL, send_snapshots, "true", NOTHING,

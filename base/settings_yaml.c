@@ -154,9 +154,9 @@ static struct ang_err *section_pair(struct walk *w, void *arg, const char *path,
 
 /* ---- business_logic ---- */
 
-enum { SEEN_DOMAIN, SEEN_ADDRESS, SEEN_CONTRACT, SEEN_SNAPSHOTS, SEEN_EVERY, SEEN_SEND, SEEN_COUNT };
+enum { SEEN_DOMAIN, SEEN_ADDRESS, SEEN_CONTRACT, SEEN_START, SEEN_SNAPSHOTS, SEEN_EVERY, SEEN_SEND, SEEN_COUNT };
 
-static const char *const business_keys[] = {"domain", "address", "contract", "snapshots", NULL};
+static const char *const business_keys[] = {"domain", "address", "contract", "start", "snapshots", NULL};
 static const char *const snapshots_keys[] = {"every", "send", NULL};
 
 struct business_walk {

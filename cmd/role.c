@@ -37,19 +37,29 @@ struct app {
 };
 
 /* ---- HTTP ---- */
+static void body_of(struct app *a, const char *status, struct ang_buf *body, const char **ret_type) {
+    *ret_type = "application/json";
+    ang_buf_addf(body, "{\"status\":\"%s\",\"role\":\"%s\"", status, role_names[a->role]);
+    ANG_PT(pthread_mutex_lock(&a->lock));
+    if (a->started && !a->stopping && a->worker != NULL) {
+        ang_buf_add_str(body, ",");
+        ang_worker_health(a->worker, body);
+    }
+    ANG_PT(pthread_mutex_unlock(&a->lock));
+    ang_buf_add_str(body, "}\n");
+}
+
 static unsigned healthz(void *arg, struct ang_buf *body, const char **ret_type) {
-    (void)arg;
-    *ret_type = "text/plain; charset=utf-8";
-    ang_buf_add_str(body, "ok\n");
+    body_of(arg, "ok", body, ret_type);
     return (200);
 }
 
 static unsigned readyz(void *arg, struct ang_buf *body, const char **ret_type) {
-    const struct app *a = arg;
+    struct app *a = arg;
+    const bool serving = a->serving;
 
-    *ret_type = "text/plain; charset=utf-8";
-    ang_buf_add_str(body, a->serving ? "ready\n" : "not ready\n");
-    return (a->serving ? 200 : 503);
+    body_of(a, serving ? "ready" : "not ready", body, ret_type);
+    return (serving ? 200 : 503);
 }
 
 static struct ang_err *open_http(struct app *a) {

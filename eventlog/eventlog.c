@@ -168,6 +168,27 @@ struct ang_err *ang_log_reader_poll(struct ang_log_reader *r, struct ang_rec **r
     return (r->log->ops->reader_poll(r, recs, max, timeout_ms, ret_n));
 }
 
+int64_t ang_log_reader_end(struct ang_log_reader *r, const struct ang_topic *topic, int32_t partition) {
+    ANG_CHECK(r, ANG_LOG_READER_MAGIC);
+    ANG_CHECK(topic, ANG_TOPIC_MAGIC);
+    return (r->log->ops->reader_end(r, topic, partition));
+}
+
+struct ang_err *ang_log_end(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int timeout_ms,
+                            int64_t *ret_offset) {
+    ANG_CHECK(log, ANG_LOG_MAGIC);
+    ANG_CHECK(topic, ANG_TOPIC_MAGIC);
+    return (log->ops->end(log, topic, partition, timeout_ms, ret_offset));
+}
+
+struct ang_err *ang_log_peek(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int64_t offset,
+                             int timeout_ms, struct ang_rec **ret_rec) {
+    ANG_CHECK(log, ANG_LOG_MAGIC);
+    ANG_CHECK(topic, ANG_TOPIC_MAGIC);
+    *ret_rec = NULL;
+    return (log->ops->peek == NULL ? NULL : log->ops->peek(log, topic, partition, offset, timeout_ms, ret_rec));
+}
+
 /* ---- member ---- */
 
 struct ang_err *ang_log_member_join(struct ang_log *log, const struct ang_log_member_conf *conf,

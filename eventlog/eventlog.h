@@ -143,6 +143,19 @@ void ang_log_reader_remove(struct ang_log_reader *r, const struct ang_topic *top
 struct ang_err *ang_log_reader_poll(struct ang_log_reader *r, struct ang_rec **recs, size_t max, int timeout_ms,
                                     size_t *ret_n) ANG_MUST_USE;
 
+/* The end of a partition that r reads, as r last learnt it; ANG_OFFSET_NONE before that.  Asks nobody.  Records that are not committed yet
+ * count, and so do the places in between at which there is no record. @thread as poll */
+int64_t ang_log_reader_end(struct ang_log_reader *r, const struct ang_topic *topic, int32_t partition);
+/* Where readers of committed records get to at present: what is appended or committed from now on stands at this offset or above.
+ * Blocks. */
+struct ang_err *ang_log_end(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int timeout_ms,
+                            int64_t *ret_offset) ANG_MUST_USE;
+
+/* The record at an offset, whether or not it is committed: for people to look at, nothing may rest on it.  *ret_rec (the caller's) is NULL
+ * when there is none, when it did not come in time, and from a log in which everything is committed.  Blocks. */
+struct ang_err *ang_log_peek(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int64_t offset,
+                             int timeout_ms, struct ang_rec **ret_rec) ANG_MUST_USE;
+
 /* ---- membership ---- */
 
 struct ang_log_member_conf {

@@ -16,6 +16,9 @@ struct ang_log_ops {
     struct ang_err *(*reader_add)(struct ang_log_reader *, const struct ang_topic *, int32_t, int64_t);
     void (*reader_remove)(struct ang_log_reader *, const struct ang_topic *, int32_t);
     struct ang_err *(*reader_poll)(struct ang_log_reader *, struct ang_rec **, size_t, int, size_t *);
+    int64_t (*reader_end)(struct ang_log_reader *, const struct ang_topic *, int32_t);
+    struct ang_err *(*end)(struct ang_log *, const struct ang_topic *, int32_t, int, int64_t *);
+    struct ang_err *(*peek)(struct ang_log *, const struct ang_topic *, int32_t, int64_t, int, struct ang_rec **); /* NULL: no need */
     struct ang_err *(*member_join)(struct ang_log *, const struct ang_log_member_conf *, struct ang_log_member **);
     struct ang_err *(*member_poll)(struct ang_log_member *, int);
     struct ang_err *(*member_token)(struct ang_log_member *, struct ang_log_token **);

@@ -103,6 +103,11 @@ static struct work *work_new(struct part *p, int input, struct ang_rec *rec) {
     w->attempt = (uint32_t)header_ms(l, rec, "attempt", 1);
     w->start_ms = header_ms(l, rec, "start", rec->time_ms);
     w->deadline_ms = header_ms(l, rec, "deadline", rec->time_ms + l->set->limits.command_ttl_ms);
+    if (rec->offset < p->in[input].replay_below) { /* its callers have gone; it is a new call, not a copy of theirs */
+        w->reply_to = ANG_SLICE_NONE;
+        w->start_ms = ang_wall_ms();
+        w->deadline_ms = w->start_ms + l->set->limits.command_ttl_ms;
+    }
     p->open++;
     return (w);
 }
@@ -111,12 +116,11 @@ static struct work *work_new(struct part *p, int input, struct ang_rec *rec) {
 static void reject(struct work *w, const char *reason) {
     struct lane *l = w->part->lane;
 
-    l->dead_lettered++;
+    dead_letter(w, reason);
     ANG_LOG_EVERY(5000, ANG_LOG_WARN, "DEAD-LETTER", "a record cannot be processed and was put into the dead-letter topic",
                   "topic", w->rec->topic->name, "partition", ANG_F("%d", w->rec->partition), "offset",
                   ANG_F("%lld", (long long)w->offset), "reason", reason, "dlq", l->domain->dlq->name, "total",
                   ANG_F("%llu", (unsigned long long)l->dead_lettered));
-    dead_letter(w, reason);
     w->reply_to = ANG_SLICE_NONE;
     finish(w);
 }

@@ -26,6 +26,7 @@ static struct ang_err *writer(struct committer *c, unsigned k) {
     if (c->writer[k] != NULL && ang_log_writer_doubtful(c->writer[k])) {
         ANG_LOG(ANG_LOG_INFO, "WRITER-RETIRED", "a producer saw a broken connection and is replaced", "transactional_id",
                 l->txn_id[k]);
+        l->retired_producers++;
         ang_log_writer_close(c->writer[k]);
         c->writer[k] = NULL;
     }
@@ -43,6 +44,7 @@ static struct ang_err *writer(struct committer *c, unsigned k) {
 }
 
 static struct ang_err *reopen(struct committer *c, unsigned k) {
+    c->lane->retired_producers++;
     ang_log_writer_close(c->writer[k]);
     c->writer[k] = NULL;
     return (writer(c, k));

@@ -94,6 +94,7 @@ void dead_letter(struct work *w, const char *reason) {
     struct ang_uuid digest;
     char text[ANG_UUID_TEXT + 1];
 
+    w->part->lane->dead_lettered++;
     e->out.key = w->rec->key;
     e->out.value = w->rec->value;
     e->out.tombstone = w->rec->tombstone;

@@ -21,8 +21,9 @@ static void report_ready(struct lane *l) {
     int32_t i;
 
     for (i = 0; i < l->domain->partitions; i++)
-        if (l->parts[i].phase == PART_TAKEOVER || l->parts[i].phase == PART_FAILED)
+        if (l->parts[i].phase == PART_TAKEOVER)
             ready = false;
+    health_look(l); /* before it: who is told that we are ready sees it */
     worker_lane_ready(l->worker, l, ready);
 }
 
@@ -140,6 +141,8 @@ void lane_taken_over(struct lane *l, const struct take *takes, size_t n, struct 
         if (p->epoch != takes[i].epoch)
             continue;
         p->refusals_until_ms = takes[i].refusals_until_ms;
+        p->generation = takes[i].generation;
+        health_part_starts(p);
         p->refusal_slot = (uint32_t)ang_wall_ms(); /* far from the slots that were used last */
         p->committed_ms = ang_now_ms();
         show(p, SHARD_SERVING);
@@ -313,6 +316,7 @@ void lane_batch_settled(struct batch *b) {
 
     ANG_CHECK(b, BATCH_MAGIC);
     l->committing = NULL;
+    l->aborted_commits += b->er != NULL;
     if (b->barrier != NULL) {
         for (size_t i = 0; b->er == NULL && i < 2 * b->barrier->n; i++) {
             int64_t *at = &b->barrier->takes[i / 2].barrier[i % 2];
@@ -359,6 +363,7 @@ static void read_inputs(struct lane *l) {
     size_t i, n;
     int round;
 
+    l->dry = false;
     for (round = 0; round < 4; round++) {
         if (!may_read(l) || l->n_done > DONE_MAX)
             return;
@@ -375,8 +380,10 @@ static void read_inputs(struct lane *l) {
         }
         for (i = 0; i < n; i++)
             admit(l, recs[i]);
-        if (n < READ_MAX)
+        if (n < READ_MAX) {
+            l->dry = true;
             return;
+        }
     }
     ang_loop_wake(l->loop);
 }
@@ -470,6 +477,7 @@ static void tick(struct ang_timer *t) {
     if (l->lease_over && ang_boot_ms() < l->lease_ms)
         worker_shard_changed(l->worker); /* reads that wait go on */
     l->lease_over = ang_boot_ms() >= l->lease_ms;
+    health_look(l);
     ang_timer_set(l->loop, &l->tick, now + TICK_MS);
 }
 
@@ -512,6 +520,8 @@ struct lane *lane_new(struct ang_worker *w, const struct ang_domain *d, int inde
     l->parts = ang_calloc((size_t)d->partitions, sizeof *l->parts);
     for (i = 0; i < d->partitions; i++)
         part_init(&l->parts[i], l, i);
+    health_init(l);
+    holds_init(l);
     return (l);
 }
 
@@ -631,6 +641,8 @@ void lane_stop(struct lane *l) {
     ang_loop_stop(l->loop);
     for (i = 0; i < l->domain->partitions; i++)
         part_fini(&l->parts[i]);
+    health_fini(l);
+    holds_fini(l);
     spares_free(l);
     poison_free(l);
     tails_fini(l);

@@ -134,7 +134,7 @@ struct root {
 };
 
 /* ---- parts ---- */
-enum part_phase { PART_NONE, PART_TAKEOVER, PART_SERVING, PART_FAILED };
+enum part_phase { PART_NONE, PART_TAKEOVER, PART_SERVING };
 
 struct input {
     const struct ang_topic *topic;
@@ -142,7 +142,10 @@ struct input {
     int64_t next;             /* expected from the reader */
     struct ang_doneset done;  /* as of the batches sealed so far */
     int64_t committed;        /* as the log has it */
+    int64_t replay_below;     /* what is below it is run again: part_note_replay */
     struct ang_buf meta;
+    int64_t end;              /* of the topic, as last learnt */
+    int64_t moved_to, moved_ms; /* monotonic: since when committed stands there */
 };
 
 enum shard_state { SHARD_AWAY, SHARD_COMING, SHARD_SERVING };
@@ -161,6 +164,8 @@ struct part {
     int32_t no;
     enum part_phase phase;
     _Atomic uint32_t epoch; /* raised by the lane whenever what is in memory of it becomes void; read by the takeover */
+    int32_t generation;    /* SERVING: under which it was taken over */
+    _Atomic int percent;   /* restored so far, -1: not being restored; the takeover's, others read it */
     struct input in[N_INPUTS];
     struct ang_table roots;
     unsigned open; /* works */
@@ -179,6 +184,7 @@ struct take { /* a partition to take over, as of an epoch */
     bool reset; /* its store is not to be trusted: rebuild it */
     int64_t barrier[2]; /* where the barrier record stands in events and snapshots */
     int64_t refusals_until_ms; /* found in the store */
+    int32_t generation;        /* under which it is said to be served */
 };
 
 struct barrier { /* asked for by the takeover thread: a record of ours that it will read back (lane.md L1) */
@@ -235,6 +241,25 @@ struct batch {
     struct ang_err *er;
 };
 
+/* ---- views: what others are told ---- */
+struct input_view { /* ANG_OFFSET_NONE: there is none, or it is not known */
+    int64_t committed, oldest_open, end, lag;
+};
+
+struct part_view {
+    enum part_phase phase;
+    int32_t generation;
+    unsigned unfinished;
+    struct input_view in[N_INPUTS];
+};
+
+struct lane_view {
+    int64_t at_ms; /* monotonic */
+    int calls, slow_calls;
+    uint64_t aborted_commits, dead_lettered, forwarded, skipped;
+    struct part_view *parts;
+};
+
 struct lane {
     unsigned magic;
 #define LANE_MAGIC 0x1a4e0001
@@ -286,13 +311,21 @@ struct lane {
     STAILQ_HEAD(, poison) poisons;
     int64_t pause_until_ms; /* after an abort: not at full speed into the next one */
     struct ang_timer poll_timer, tick;
+    bool dry; /* the last turn has read all that had come */
     bool draining, stopped, assigned_once;
     _Atomic int32_t generation; /* of the last token: for owners */
     _Atomic int64_t lease_ms;   /* boot time: until then reads may be answered (lane.md L15) */
     bool lease_over;            /* at the last tick */
     _Atomic bool renew;         /* something may be open under our transactional ids */
     struct ang_buf scratch, scratch2;
-    uint64_t forwarded, dead_lettered, skipped, bad_headers;
+    uint64_t forwarded, dead_lettered, skipped, bad_headers, aborted_commits;
+    _Atomic uint64_t retired_producers; /* the committer counts */
+    /* view_lock */
+    pthread_mutex_t view_lock;
+    struct lane_view view;
+    /* holds_lock */
+    pthread_mutex_t holds_lock;
+    STAILQ_HEAD(, hold) holds;
     /* lock: the committer tells a revoke that waits */
     pthread_mutex_t lock;
     pthread_cond_t cond;
@@ -319,6 +352,9 @@ void part_fini(struct part *p);
 void part_drop(struct part *p);
 /* Serve from its committed positions on. */
 struct ang_err *part_serve(struct part *p) ANG_MUST_USE;
+/* The records of an input below this offset are run again (replay.commands).  In the store, so that a crash in the middle of them
+ * changes nothing.  @thread takeover */
+struct ang_err *part_note_replay(struct part *p, const struct ang_topic *topic, int64_t below) ANG_MUST_USE;
 struct root *part_find(const struct part *p, const struct ang_root *id); /* NULL: not in memory */
 struct root *part_root(struct part *p, const struct ang_root *id);       /* found or made */
 void root_free(struct root *r);
@@ -457,6 +493,7 @@ struct takeover *takeover_new(struct lane *l);
 void takeover_push(struct takeover *t, const struct take *takes, size_t n); /* copies; ends in lane_taken_over */
 void takeover_release(struct takeover *t, int32_t partition);               /* close its store, when it has come so far */
 void takeover_barrier_done(struct barrier *b);                              /* lane thread; b->er is set */
+void takeover_wake(struct takeover *t);                                     /* for holds_look; any thread */
 void takeover_stop(struct takeover *t);
 
 /* ---- owning.c: the owners topic ---- */
@@ -477,6 +514,24 @@ struct ang_err *owning_audit(struct lane *l, struct ang_owners *os, const int32_
 /* "<root>[@edition][/<10 digits>]", with the digits when ret_first is not NULL; ret_id points into key. */
 bool restore_key(struct ang_slice key, struct ang_root *ret_id, uint32_t *ret_first);
 struct ang_err *restore(struct lane *l, const struct take *takes, size_t n, const char *barrier_id) ANG_MUST_USE;
+
+/* ---- health.c ---- */
+void health_init(struct lane *l);
+void health_fini(struct lane *l);
+void health_part_starts(struct part *p); /* it has been taken over */
+void health_look(struct lane *l);                     /* lane thread */
+void health_tell(struct lane *l, struct ang_buf *b); /* any thread; appends a JSON object */
+
+/* ---- holds.c: open transactions of others ---- */
+void holds_init(struct lane *l);
+void holds_fini(struct lane *l);
+/* A reader of the partition stands at next and knows that it ends at end.  Called about once a second while it has nothing to read.  True:
+ * nothing in between is for it.  @thread lane or takeover */
+bool holds_note(struct lane *l, const struct ang_topic *topic, int32_t partition, int64_t next, int64_t end);
+void holds_passed(struct lane *l, const struct ang_topic *topic, int32_t partition); /* all that was to be read has been */
+void holds_forget(struct lane *l, const struct ang_topic *topic, int32_t partition); /* it is not read any more */
+void holds_look(struct lane *l); /* asks the log about those that last; blocks for seconds at worst.  @thread takeover */
+void holds_tell(struct lane *l, struct ang_buf *b); /* any thread; appends a JSON list */
 
 /* ---- worker.c ---- */
 struct ang_store *worker_store(struct ang_worker *w);

@@ -1,6 +1,8 @@
 /* Parts and roots: what the lane holds in memory of a partition that is ours. */
 #include "processor/lane_priv.h"
 
+#include <stdio.h>
+
 /* A history larger than this is not kept once its root is idle. */
 #define IDLE_ROOT_MAX (256 << 10)
 /* So that the done set always fits into a record, however what is open ends: run lengths take less than this of it for an open one. */
@@ -12,6 +14,7 @@ void part_init(struct part *p, struct lane *l, int32_t no) {
     p->lane = l;
     p->no = no;
     p->phase = PART_NONE;
+    p->percent = -1;
     p->epoch = 1;
     p->in[INPUT_COMMANDS].topic = l->domain->commands;
     p->in[INPUT_REACTIONS].topic = l->domain->reactions;
@@ -162,6 +165,7 @@ void part_drop(struct part *p) {
         if (p->in[i].reading) {
             ang_log_reader_remove(l->reader, p->in[i].topic, p->no);
             p->in[i].reading = false;
+            holds_forget(l, p->in[i].topic, p->no);
         }
     tails_drop(p);
     drop_finished(p);
@@ -182,6 +186,34 @@ void part_drop(struct part *p) {
     p->open = 0;
     p->epoch++;
     slots_serve(l);
+}
+
+/* ---- replay ---- */
+
+static const char *replay_row(char buf[300], const struct ang_topic *topic) {
+    snprintf(buf, 300, "!replay/%.280s", topic->name);
+    return (buf);
+}
+
+static struct ang_err *replayed_below(struct part *p, const struct ang_topic *topic, int64_t *ret_offset) {
+    char row[300];
+
+    return (ang_store_position(p->shard->store, replay_row(row, topic), ret_offset, NULL));
+}
+
+struct ang_err *part_note_replay(struct part *p, const struct ang_topic *topic, int64_t below) {
+    struct ang_store_batch *sb;
+    char row[300];
+    int64_t noted;
+    struct ang_err *er = replayed_below(p, topic, &noted);
+
+    if (er != NULL || noted >= below)
+        return (er);
+    sb = ang_store_batch_new(worker_store(p->lane->worker));
+    ang_store_put_position(sb, p->shard->store, replay_row(row, topic), below, ANG_SLICE_NONE);
+    er = ang_store_write(sb);
+    ang_store_batch_free(sb);
+    return (er);
 }
 
 static struct ang_err *input_read(struct part *p, struct input *in) {
@@ -233,7 +265,10 @@ struct ang_err *part_serve(struct part *p) {
                     ANG_F("%lld", (long long)in->committed), "metadata",
                     ANG_F("%.*s", (int)(in->meta.n > 60 ? 60 : in->meta.n), (const char *)in->meta.p));
         in->next = in->committed;
-        er = input_read(p, in);
+        if (p->lane->set->replay.commands == ANG_REPLAY_ALLOW)
+            er = replayed_below(p, in->topic, &in->replay_below);
+        if (er == NULL)
+            er = input_read(p, in);
     }
     return (er);
 }

@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "base/settings.h"
+#include "base/slice.h"
 #include "eventlog/eventlog.h"
 #include "rpc/rpc.h"
 #include "topology/topology.h"
@@ -33,6 +34,8 @@ struct ang_worker_conf {
 };
 /* Opens the store and starts the threads.  Does not wait for partitions. */
 struct ang_err *ang_worker_start(const struct ang_worker_conf *conf, struct ang_worker **ret_w) ANG_MUST_USE;
+/* Appends members of a JSON object: "worker" and "lanes" (docs/health.md).  Until ang_worker_stop.  Any thread; does not block. */
+void ang_worker_health(struct ang_worker *w, struct ang_buf *body);
 /* Finishes what is under way (up to 10 s) and leaves the groups.  Gateways may still be attached and queries may still come: they are
  * told that it is over.  Not from a lane's thread.  Accepts NULL. */
 void ang_worker_stop(struct ang_worker *w);

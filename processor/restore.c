@@ -7,6 +7,7 @@
 #define RECS 1000
 #define WRITE_BYTES (1 << 20)
 #define TELL_MS 2000
+#define NOTE_MS 1000
 
 struct source { /* one topic of one part */
     const struct ang_topic *topic;
@@ -224,13 +225,13 @@ static bool stale(const struct restoring *rs) {
     return (true);
 }
 
-/* Percent of the offsets between where it began and the barrier. */
-static uint32_t progress(const struct restoring *rs) {
+/* Percent of the offsets between where n sources began and the barrier. */
+static uint32_t progress(const struct source *src, size_t n) {
     double all = 0, done = 0;
     size_t i;
 
-    for (i = 0; i < rs->n; i++) {
-        const struct source *s = &rs->src[i];
+    for (i = 0; i < n; i++) {
+        const struct source *s = &src[i];
 
         if (s->end <= s->begin)
             continue;
@@ -240,17 +241,61 @@ static uint32_t progress(const struct restoring *rs) {
     return (all > 0 && done < all ? (uint32_t)(100 * done / all) : 99);
 }
 
+/* The two sources of a partition stand side by side. */
+static void show(const struct restoring *rs) {
+    size_t i;
+
+    for (i = 0; i + 1 < rs->n; i += 2)
+        rs->lane->parts[rs->src[i].take->partition].percent = (int)progress(&rs->src[i], 2);
+}
+
+static void hide(const struct restoring *rs) {
+    size_t i;
+
+    for (i = 0; i < rs->n; i++)
+        rs->lane->parts[rs->src[i].take->partition].percent = -1;
+}
+
 static void tell(struct restoring *rs, size_t n_takes) {
-    const uint32_t percent = progress(rs);
+    const uint32_t percent = progress(rs->src, rs->n);
 
     ANG_LOG(ANG_LOG_INFO, "RESTORING", "partitions are rebuilt from the log", "domain", rs->lane->domain->name, "records",
             ANG_F("%llu", (unsigned long long)rs->records), "open", ANG_F("%zu", rs->open), "percent", ANG_F("%u", percent));
     owning_progress(rs->lane, rs->src[0].take, n_takes, percent);
 }
 
+/* A source that stands still may be held back (holds.c). */
+static void note_holds(const struct restoring *rs) {
+    size_t i;
+
+    for (i = 0; i < rs->n; i++) {
+        const struct source *s = &rs->src[i];
+        const int64_t end = ang_log_reader_end(rs->reader, s->topic, s->take->partition);
+
+        if (s->done)
+            holds_passed(rs->lane, s->topic, s->take->partition);
+        else if (end != ANG_OFFSET_NONE)
+            (void)holds_note(rs->lane, s->topic, s->take->partition, s->next < 0 ? 0 : s->next, end);
+    }
+    holds_look(rs->lane);
+}
+
+static void forget_holds(const struct restoring *rs) {
+    size_t i;
+
+    for (i = 0; i < rs->n; i++) {
+        const struct source *s = &rs->src[i];
+
+        if (s->done)
+            holds_passed(rs->lane, s->topic, s->take->partition);
+        else
+            holds_forget(rs->lane, s->topic, s->take->partition);
+    }
+}
+
 static struct ang_err *read_all(struct restoring *rs, size_t n_takes) {
     struct ang_rec *recs[RECS];
-    int64_t tell_ms = ang_now_ms() + TELL_MS;
+    int64_t tell_ms = ang_now_ms() + TELL_MS, note_ms = ang_now_ms() + NOTE_MS;
     struct ang_err *er;
     size_t i, n;
 
@@ -262,6 +307,7 @@ static struct ang_err *read_all(struct restoring *rs, size_t n_takes) {
             take_record(rs, recs[i]);
             ang_rec_free(&recs[i]);
         }
+        show(rs);
         if (n > 0 && (rs->open == 0 || ang_store_batch_bytes(rs->sb) > WRITE_BYTES)) {
             er = write_out(rs);
             if (er != NULL)
@@ -269,6 +315,10 @@ static struct ang_err *read_all(struct restoring *rs, size_t n_takes) {
         }
         if (stale(rs))
             return (ang_err_new(ANG_E_SHUTDOWN, "the partitions have gone elsewhere"));
+        if (ang_now_ms() >= note_ms) {
+            note_holds(rs);
+            note_ms = ang_now_ms() + NOTE_MS;
+        }
         if (ang_now_ms() >= tell_ms) {
             tell(rs, n_takes);
             tell_ms = ang_now_ms() + TELL_MS;
@@ -306,8 +356,12 @@ struct ang_err *restore(struct lane *l, const struct take *takes, size_t n, cons
         if (er == NULL)
             er = add_source(&rs, &takes[i], l->domain->snapshots);
     }
-    if (er == NULL)
+    if (er == NULL) {
+        show(&rs);
         er = read_all(&rs, n);
+    }
+    hide(&rs);
+    forget_holds(&rs);
     if (er == NULL)
         ANG_LOG(ANG_LOG_INFO, "RESTORED", "partitions are up to date", "domain", l->domain->name, "partitions",
                 ANG_F("%zu", n), "records", ANG_F("%llu", (unsigned long long)rs.records), "ms",

@@ -130,8 +130,15 @@ static struct ang_err *clear_way(struct takeover *t, const struct job *j, struct
 
 /* ---- step 1: positions ---- */
 
+static struct ang_err *allow_replay(struct lane *l, const struct ang_pos *pos, int64_t applied) {
+    ANG_LOG(ANG_LOG_WARN, "REPLAY", "the committed position was set back; commands are run again from there", "topic",
+            pos->topic->name, "partition", ANG_F("%d", pos->partition), "committed",
+            ANG_F("%lld", (long long)pos->offset), "applied", ANG_F("%lld", (long long)applied));
+    return (part_note_replay(&l->parts[pos->partition], pos->topic, applied));
+}
+
 /* What the store knows beside what is committed.  Lower than applied: somebody has reset the offsets of commands; they are not
- * run again.  The same without a set of done records: a reset to where it stood has erased it (lane.md L11). */
+ * run again unless that is allowed.  The same without a set of done records: a reset to where it stood has erased it (lane.md L11). */
 static struct ang_err *compare(struct takeover *t, struct ang_pos *pos, struct ang_buf *meta) {
     struct shard *sh = t->lane->parts[pos->partition].shard;
     int64_t applied = ANG_OFFSET_NONE;
@@ -139,14 +146,24 @@ static struct ang_err *compare(struct takeover *t, struct ang_pos *pos, struct a
 
     if (er != NULL || applied < pos->offset || (applied == pos->offset && pos->meta.n > 0))
         return (er);
+    if (applied > pos->offset && t->lane->set->replay.commands == ANG_REPLAY_ALLOW)
+        return (allow_replay(t->lane, pos, applied));
     if (applied > pos->offset)
         ANG_LOG(ANG_LOG_WARN, "REPLAY-REFUSED",
-                "the committed position was set back; commands are not run again, the lane goes on where it was", "topic",
-                pos->topic->name, "partition", ANG_F("%d", pos->partition), "committed",
+                "the committed position was set back; commands are not run again (replay.commands), the lane goes on where it was",
+                "topic", pos->topic->name, "partition", ANG_F("%d", pos->partition), "committed",
                 ANG_F("%lld", (long long)pos->offset), "applied", ANG_F("%lld", (long long)applied));
     pos->offset = applied;
     pos->meta = ang_buf_slice(meta);
     return (NULL);
+}
+
+/* Nobody ever owned it. */
+static struct ang_err *first_position(struct lane *l, struct ang_pos *pos) {
+    pos->offset = 0;
+    if (l->domain->business->start == ANG_START_EARLIEST)
+        return (NULL);
+    return (ang_log_end(l->log, pos->topic, pos->partition, STEP_TIMEOUT_MS, &pos->offset));
 }
 
 static struct ang_err *positions(struct takeover *t, const struct job *j, const struct ang_owners *owners, struct ang_pos *pos,
@@ -175,7 +192,9 @@ static struct ang_err *positions(struct takeover *t, const struct job *j, const 
                                     "%s partition %d: the group %s has run before, but no position is committed; asking again. "
                                     "If this stays, name one with `angzarr replay --from`",
                                     pos[i].topic->name, pos[i].partition, l->domain->group));
-        pos[i].offset = 0; /* nobody ever owned it: from the beginning */
+        er = first_position(l, &pos[i]);
+        if (er != NULL)
+            return (er);
     }
     return (NULL);
 }
@@ -225,8 +244,10 @@ static struct ang_err *say_serving(struct takeover *t, const struct job *j) {
     struct ang_err *er;
     size_t i;
 
-    for (i = 0; i < j->n; i++)
+    for (i = 0; i < j->n; i++) {
         parts[i] = j->takes[i].partition;
+        j->takes[i].generation = generation;
+    }
     er = owning_say(l, parts, j->n, ANG_OWNER_SERVING, generation, SAY_MS);
     for (i = 0; i < j->n; i++) {
         if (!current(t, &j->takes[i]))
@@ -360,6 +381,7 @@ static void job_run(struct ang_op *op, bool shutdown) {
             break;
         ANG_LOG_EVERY(3000, ANG_LOG_WARN, "TAKEOVER", "partitions cannot be served yet, trying again", "domain",
                       t->lane->domain->name, "partitions", ANG_F("%zu", j->n), "error", j->er->msg);
+        holds_look(t->lane);
         pause_ms(t, RETRY_MS);
     }
     if (j->n == 0 || shutdown || t->stop) {
@@ -420,6 +442,18 @@ void takeover_release(struct takeover *t, int32_t partition) {
     ang_opq_push(&t->q, &r->op);
 }
 
+static void wake_run(struct ang_op *op, bool shutdown) {
+    (void)shutdown;
+    free(op);
+}
+
+void takeover_wake(struct takeover *t) {
+    struct ang_op *op = ANG_NEW(struct ang_op);
+
+    ang_op_init(op, wake_run);
+    ang_opq_push(&t->q, op);
+}
+
 static void *takeover_main(void *arg) {
     struct takeover *t = arg;
 
@@ -427,6 +461,8 @@ static void *takeover_main(void *arg) {
     while (!t->stop) {
         (void)ang_opq_wait(&t->q, t->audit_ms);
         (void)ang_opq_run(&t->q);
+        if (!t->stop)
+            holds_look(t->lane);
         if (!t->stop && ang_now_ms() >= t->audit_ms)
             audit(t);
     }

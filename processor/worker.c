@@ -119,6 +119,18 @@ void worker_fatal(struct ang_worker *w, struct ang_err *er) {
         ang_err_free(&er);
 }
 
+void ang_worker_health(struct ang_worker *w, struct ang_buf *body) {
+    size_t i;
+
+    ANG_CHECK(w, ANG_WORKER_MAGIC);
+    ang_buf_addf(body, "\"worker\":\"%s\",\"lanes\":[", worker_id(w));
+    for (i = 0; i < w->n_lanes; i++) {
+        ang_buf_add_str(body, i == 0 ? "" : ",");
+        health_tell(w->lanes[i], body);
+    }
+    ang_buf_add_str(body, "]");
+}
+
 /* ---- answers ---- */
 static void free_list(struct ang_answer *list) {
     struct ang_answer *next;

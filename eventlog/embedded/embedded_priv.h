@@ -155,6 +155,9 @@ struct ang_err *ang_emb_reader_add(struct ang_log_reader *r, const struct ang_to
 void ang_emb_reader_remove(struct ang_log_reader *r, const struct ang_topic *topic, int32_t partition);
 struct ang_err *ang_emb_reader_poll(struct ang_log_reader *r, struct ang_rec **recs, size_t max, int timeout_ms,
                                     size_t *ret_n) ANG_MUST_USE;
+int64_t ang_emb_reader_end(struct ang_log_reader *r, const struct ang_topic *topic, int32_t partition);
+struct ang_err *ang_emb_end(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int timeout_ms,
+                            int64_t *ret_offset) ANG_MUST_USE;
 /* Wake who reads these partitions. @locks takes readers_lock */
 void ang_emb_readers_wake(struct ang_emb *emb, struct ang_emb_part *touched);
 void ang_emb_readers_wake_all(struct ang_emb *emb);

@@ -347,3 +347,24 @@ struct ang_err *ang_emb_reader_poll(struct ang_log_reader *base, struct ang_rec 
         }
     }
 }
+
+int64_t ang_emb_reader_end(struct ang_log_reader *base, const struct ang_topic *topic, int32_t partition) {
+    struct ang_emb_part *part;
+    struct ang_err *er = ang_emb_part_find(ang_emb_of(reader_of(base)->base.log), topic, partition, &part);
+
+    if (er != NULL) {
+        ang_err_free(&er);
+        return (ANG_OFFSET_NONE);
+    }
+    return (atomic_load_explicit(&part->end, memory_order_acquire));
+}
+
+struct ang_err *ang_emb_end(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int timeout_ms,
+                            int64_t *ret_offset) {
+    struct ang_emb_part *part;
+    struct ang_err *er = ang_emb_part_find(ang_emb_of(log), topic, partition, &part);
+
+    if (er == NULL)
+        *ret_offset = atomic_load_explicit(&part->end, memory_order_acquire);
+    return (er);
+}

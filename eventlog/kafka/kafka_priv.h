@@ -121,12 +121,24 @@ void ang_kafka_appender_free(struct ang_kafka_appender *a); /* accepts NULL; wai
 
 struct ang_err *ang_kafka_reader_open(struct ang_log *log, const struct ang_log_reader_conf *conf,
                                       struct ang_log_reader **ret_r);
+/* isolation: "read_committed", as ang_kafka_reader_open has it, or "read_uncommitted". */
+struct ang_err *ang_kafka_reader_open_as(struct ang_log *log, const struct ang_log_reader_conf *conf, const char *isolation,
+                                         struct ang_log_reader **ret_r) ANG_MUST_USE;
 void ang_kafka_reader_close(struct ang_log_reader *r);
 struct ang_err *ang_kafka_reader_add(struct ang_log_reader *r, const struct ang_topic *topic, int32_t partition,
                                      int64_t offset);
 void ang_kafka_reader_remove(struct ang_log_reader *r, const struct ang_topic *topic, int32_t partition);
 struct ang_err *ang_kafka_reader_poll(struct ang_log_reader *r, struct ang_rec **recs, size_t max, int timeout_ms,
                                       size_t *ret_n);
+
+int64_t ang_kafka_reader_end(struct ang_log_reader *r, const struct ang_topic *topic, int32_t partition);
+
+/* ---- look.c ---- */
+
+struct ang_err *ang_kafka_end(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int timeout_ms,
+                              int64_t *ret_offset);
+struct ang_err *ang_kafka_peek(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int64_t offset,
+                               int timeout_ms, struct ang_rec **ret_rec);
 
 /* ---- member.c, token.c ---- */
 

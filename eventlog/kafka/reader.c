@@ -135,13 +135,14 @@ static void on_event(rd_kafka_t *rk, void *opaque) {
         r->wake(r->arg);
 }
 
-static struct ang_err *open_consumer(struct ang_kafka *k, struct source *src, const struct ang_log_reader_conf *rc) {
+static struct ang_err *open_consumer(struct ang_kafka *k, struct source *src, const struct ang_log_reader_conf *rc,
+                                     const char *isolation) {
     char wait[24], kbytes[24];
     (void)snprintf(wait, sizeof(wait), "%d", rc->fetch_wait_ms > 0 ? rc->fetch_wait_ms : 1);
     int64_t kb = rc->memory / 1024;
     (void)snprintf(kbytes, sizeof(kbytes), "%lld", (long long)(kb < 64 ? 64 : kb > 2000000 ? 2000000 : kb));
     const struct ang_kafka_prop props[] = {
-        {"isolation.level", "read_committed", ANG_PROP_MUST},
+        {"isolation.level", isolation, ANG_PROP_MUST},
         {"check.crcs", "true", ANG_PROP_MUST},
         {"auto.offset.reset", "error", ANG_PROP_MUST},
         {"enable.auto.commit", "false", ANG_PROP_MUST},
@@ -162,12 +163,12 @@ static struct ang_err *open_consumer(struct ang_kafka *k, struct source *src, co
     return (er != NULL ? er : ang_kafka_handle_new(k, RD_KAFKA_CONSUMER, &conf, &src->rk));
 }
 
-struct ang_err *ang_kafka_reader_open(struct ang_log *log, const struct ang_log_reader_conf *conf,
-                                      struct ang_log_reader **ret_r) {
+struct ang_err *ang_kafka_reader_open_as(struct ang_log *log, const struct ang_log_reader_conf *conf, const char *isolation,
+                                         struct ang_log_reader **ret_r) {
     struct source *src = ANG_NEW(struct source);
     src->duty = ang_sprintf("reader %s", conf->name);
     src->ctx = (struct ang_kafka_ctx){ANG_KAFKA_CTX_MAGIC, ang_kafka_of(log), src->duty, src};
-    struct ang_err *er = open_consumer(ang_kafka_of(log), src, conf);
+    struct ang_err *er = open_consumer(ang_kafka_of(log), src, conf, isolation);
     if (er != NULL) {
         source_free(src);
         return (er);
@@ -188,6 +189,11 @@ struct ang_err *ang_kafka_reader_open(struct ang_log *log, const struct ang_log_
     rd_kafka_queue_cb_event_enable(r->q, on_event, r);
     *ret_r = &r->r;
     return (NULL);
+}
+
+struct ang_err *ang_kafka_reader_open(struct ang_log *log, const struct ang_log_reader_conf *conf,
+                                      struct ang_log_reader **ret_r) {
+    return (ang_kafka_reader_open_as(log, conf, "read_committed", ret_r));
 }
 
 void ang_kafka_reader_close(struct ang_log_reader *reader) {
@@ -449,4 +455,15 @@ struct ang_err *ang_kafka_reader_poll(struct ang_log_reader *reader, struct ang_
         r->wake(r->arg);
     *ret_n = n;
     return (er);
+}
+
+/* ---- the end ---- */
+
+/* As the last answer to a Fetch had it. */
+int64_t ang_kafka_reader_end(struct ang_log_reader *reader, const struct ang_topic *topic, int32_t partition) {
+    struct reader *r = reader_of(reader);
+    int64_t lo, hi;
+    if (rd_kafka_get_watermark_offsets(r->src->rk, topic->name, partition, &lo, &hi) != RD_KAFKA_RESP_ERR_NO_ERROR || hi < 0)
+        return (ANG_OFFSET_NONE);
+    return (hi);
 }

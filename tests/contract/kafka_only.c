@@ -146,6 +146,34 @@ static void a_dead_owners_transaction_blocks_readers_until_it_is_fenced(void **s
     CT_EXPECT(r, "behind it"); /* and the dead one's record never comes */
 }
 
+static void what_holds_readers_back_can_be_looked_at(void **state) {
+    struct ct *c = *state;
+    struct dead d = die_in_transaction(c, "ANGZARR_KILL=after-offsets");
+    struct ang_out rec = ct_out(d.out, 0, "k", "behind it");
+    struct ang_log_reader *r = ct_reader(c, d.out, 0, ANG_OFFSET_BEGIN);
+    struct ang_rec *got = NULL;
+    int64_t end = -1;
+    size_t n = 1;
+
+    ct_append(c, &rec);
+    ct_ok(ang_log_reader_poll(r, &got, 1, 1000, &n));
+    assert_int_equal(n, 0);
+    assert_int_equal(ang_log_reader_end(r, d.out, 0), 2); /* there is something */
+    ct_ok(ang_log_end(c->log, d.out, 0, CT_WAIT_MS, &end));
+    assert_int_equal(end, 0); /* but nobody gets there */
+    ct_ok(ang_log_peek(c->log, d.out, 0, end, CT_WAIT_MS, &got));
+    assert_non_null(got);
+    assert_int_equal(got->offset, 0);
+    assert_true(ang_slice_is(got->value, "of the dead"));
+    ang_rec_free(&got);
+    ct_ok(ang_log_peek(c->log, d.out, 0, 2, 300, &got));
+    assert_null(got);
+    ct_ok(ang_log_fence(c->log, ct_name(c, "w"), CT_WAIT_MS));
+    CT_EXPECT(r, "behind it");
+    ct_ok(ang_log_end(c->log, d.out, 0, CT_WAIT_MS, &end));
+    assert_int_equal(end, 3); /* with the marker */
+}
+
 static void positions_wait_for_an_open_transaction(void **state) {
     struct ct *c = *state;
     struct dead d = die_in_transaction(c, "ANGZARR_KILL=after-offsets");
@@ -251,6 +279,7 @@ int ct_kafka_tests(void) {
         T(without_a_broker_appends_expire_and_calls_time_out),
 #ifdef ANG_KILL_POINTS
         T(a_dead_owners_transaction_blocks_readers_until_it_is_fenced),
+        T(what_holds_readers_back_can_be_looked_at),
         T(positions_wait_for_an_open_transaction),
         T(the_next_holder_of_the_id_ends_the_transaction),
 #endif

@@ -203,6 +203,19 @@ static void a_position_that_is_not_there_is_named(void **state) {
     CT_EXPECT(r, "2");
 }
 
+static void the_end_is_known_to_a_reader(void **state) {
+    struct ct *c = *state;
+    const struct ang_topic *t = ct_topic(c, "t", 2, false);
+    struct ang_log_reader *r = ct_reader(c, t, 1, ANG_OFFSET_BEGIN);
+
+    write_n(c, t, 1, 0, 3);
+    CT_EXPECT(r, "0", "1", "2");
+    assert_int_equal(ang_log_reader_end(r, t, 1), 3);
+    write_n(c, t, 1, 3, 5);
+    CT_EXPECT(r, "3", "4");
+    assert_int_equal(ang_log_reader_end(r, t, 1), 5);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, ct_setup, ct_teardown)
 int ct_reader_tests(void) {
     const struct CMUnitTest tests[] = {
@@ -212,6 +225,7 @@ int ct_reader_tests(void) {
         T(one_at_a_time_gives_all_once),
         T(records_outlive_their_reader),
         T(a_small_memory_bound_still_reads_everything),
+        T(the_end_is_known_to_a_reader),
         T(wake_comes_with_records),
         T(a_position_that_is_not_there_is_named),
     };

@@ -265,6 +265,31 @@ def test_L5_a_group_that_never_ran_starts_at_the_beginning(make_system, gated):
     assert [numbers(job.result(90)) for job in jobs] == [[0]] * 10
 
 
+def test_L5_start_latest_leaves_what_was_there_to_others(broker, make_system, gated):
+    """Both inputs; and it is where a group begins, not where it begins again."""
+    logic = gated()
+    system = make_system({"order": {"address": logic.address, "start": "latest"}}, two=True, partitions=1)
+    system.gateway.up()  # it makes the topics
+    for name in ("commands", "reactions"):
+        for i in range(3):
+            root = new_root()
+            put(broker, system.topic(f"order.{name}"), text(root), book("order", root, id=f"old-{name}-{i}").SerializeToString(), 0)
+    system.worker.up()
+    client = system.client()
+    everything_before_is_done(broker, system, client)
+    assert [id for id, _, _ in logic.calls.requests if id.startswith("old")] == []
+    assert {name: tp.offset for (name, _), tp in positions(broker, system).items()} == {
+        system.topic("order.commands"): 4, system.topic("order.reactions"): 4}
+    assert system.worker.terminate() == 0
+    root = new_root()
+    for name in ("commands", "reactions"):
+        put(broker, system.topic(f"order.{name}"), text(root), book("order", root, id=f"meanwhile-{name}").SerializeToString(), 0)
+    system.worker.up()
+    eventually(lambda: next_of(client, root) == 1, 30, what="what came while it was down")
+    everything_before_is_done(broker, system, client)
+    assert logic.calls.of("meanwhile-commands") + logic.calls.of("meanwhile-reactions") == 1  # the other one is stale
+
+
 def test_L5_positions_that_are_gone_are_an_error_and_no_start(broker, make_system, gated):
     logic = gated()
     system = make_system({"order": logic.address}, partitions=1).up()

@@ -110,7 +110,7 @@ static const char full[] =
     "    contract: aggregate\n"
     "    snapshots: { every: 7, send: false }\n"
     "  - { domain: _a-1, address: \"10.0.0.1:1\", snapshots: off }\n"
-    "  - { domain: b, address: \"h:1\", snapshots: always, contract: business_logic }\n"
+    "  - { domain: b, address: \"h:1\", snapshots: always, contract: business_logic, start: latest }\n"
     "  - { domain: c, address: \"h:1\", snapshots: { send: false } }\n";
 
 static void full_file(void **state) {
@@ -162,6 +162,7 @@ static void full_file(void **state) {
         assert_string_equal(s->business[i].address, rows[i].address);
         assert_int_equal(s->business[i].line, rows[i].line);
         assert_int_equal(s->business[i].contract, rows[i].contract);
+        assert_int_equal(s->business[i].start, i == 3 ? ANG_START_LATEST : ANG_START_EARLIEST);
         assert_int_equal(s->business[i].snapshots_every, rows[i].every);
         assert_int_equal(s->business[i].send_snapshots, rows[i].send);
     }
@@ -198,9 +199,9 @@ static const struct {
     /* unknown, twice */
     {"\nworkers: {}\n", "t.yaml:2: workers: unknown key, did you mean \"worker\"?"},
     {"sagas: []\n", "t.yaml:1: sagas: unknown key, expected one of log, topology, state, worker, gateway, limits, "
-                    "compensation, business_logic"},
+                    "replay, compensation, business_logic"},
     {"projectors: []\n", "t.yaml:1: projectors: unknown key, expected one of log, topology, state, worker, gateway, "
-                         "limits, compensation, business_logic"},
+                         "limits, replay, compensation, business_logic"},
     {"worker:\n  id: a\n  lane: 2\n", "t.yaml:3: worker.lane: unknown key, did you mean \"lanes\"?"},
     {"limits:\n  timeout: 2s\n", "t.yaml:2: limits.timeout: unknown key, expected one of message, call_timeout, "
                                  "command_ttl, calls, slow_after, slow_calls, max_unfinished, dedupe_window"},
