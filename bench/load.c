@@ -2,9 +2,9 @@
  * the number its next event must get is known; every answer must be OK and carry exactly that event.
  *
  *     bench_load ADDRESS [--in-flight N] [--roots R] [--size BYTES] [--channels C] [--domain NAME]
- *                        [--warm-up SECONDS] [--seconds SECONDS] [--commands COUNT]
+ *                        [--warm-up SECONDS] [--seconds SECONDS] [--commands COUNT] [--within LIST/COUNT]
  *
- * With --commands it ends after that many and warms nothing up.  Prints `measuring` and `measured` around the interval, for
+ * --within 0,3/4: only roots of partitions 0 and 3 of 4.  With --commands it ends after that many and warms nothing up.  Prints `measuring` and `measured` around the interval, for
  * whoever reads counters of other processes, then one line of JSON.  The status is 1 when an answer was wrong.
  *
  * One loop does everything. */
@@ -17,6 +17,7 @@
 #include "base/uuid.h"
 #include "proto/wire.h"
 #include "rpc/rpc.h"
+#include "topology/topology.h"
 
 #define CHANNELS_MAX 16
 #define DEADLINE_MS  20000
@@ -32,6 +33,8 @@ struct load {
     /* set once */
     const char *address, *domain;
     size_t in_flight, n_roots, size, n_channels;
+    uint64_t within; /* partitions whose roots are used, a bit each; 0: all */
+    int32_t partitions;
     int64_t warm_up_ms, measure_ms;
     size_t commands; /* 0: until the time is over */
     struct ang_loop *loop;
@@ -231,11 +234,27 @@ static int report(struct load *l) {
     return (l->n_failed > 0);
 }
 
+static bool within(struct load *l, const char *text) {
+    char *end;
+    unsigned long v;
+
+    do {
+        v = strtoul(text, &end, 10);
+        if (end == text || v > 63)
+            return (false);
+        l->within |= (uint64_t)1 << v;
+        text = end + 1;
+    } while (*end == ',');
+    l->partitions = *end == '/' ? (int32_t)strtol(text, NULL, 10) : 0;
+    return (l->partitions > 0);
+}
+
 static bool options(struct load *l, int argc, char **argv) {
     static const struct option names[] = {
         {"in-flight", 1, NULL, 'n'}, {"roots", 1, NULL, 'r'},    {"size", 1, NULL, 's'},
         {"channels", 1, NULL, 'c'},  {"domain", 1, NULL, 'd'},   {"warm-up", 1, NULL, 'w'},
-        {"seconds", 1, NULL, 't'},   {"commands", 1, NULL, 'k'}, {NULL, 0, NULL, 0}};
+        {"seconds", 1, NULL, 't'},   {"commands", 1, NULL, 'k'}, {"within", 1, NULL, 'p'},
+        {NULL, 0, NULL, 0}};
     int c;
 
     while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -257,6 +276,10 @@ static bool options(struct load *l, int argc, char **argv) {
             l->measure_ms = (int64_t)v * 1000;
         else if (c == 'k')
             l->commands = v;
+        else if (c == 'p' && !within(l, optarg))
+            return (false);
+        else if (c == 'p')
+            continue;
         else
             return (false);
     }
@@ -274,7 +297,9 @@ static void init(struct load *l) {
     l->ring = ang_calloc(l->n_roots, sizeof(struct root *));
     for (size_t i = 0; i < l->n_roots; i++) {
         l->roots[i].load = l;
-        ang_uuid_v4(&l->roots[i].id);
+        do
+            ang_uuid_v4(&l->roots[i].id);
+        while (l->within != 0 && (l->within >> ang_partition_of_root(l->roots[i].id.b, l->partitions) & 1) == 0);
         l->ring[i] = &l->roots[i];
     }
     l->n_free = l->n_roots;

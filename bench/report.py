@@ -73,6 +73,11 @@ def goals(result, m):
         worker = memory["aggregate"] if "aggregate" in memory else memory["standalone"]
         if name.endswith("roots"):
             g.plain(f"VmHWM of the worker, {name}", worker, 128, True, MIB)
+    if "restore" in result:
+        r = result["restore"]
+        g.plain(f"restart of a worker with {r['aggregates']:,} aggregates, first answer", r["first_s"], 2, True, ("s", 2))
+        g.ratio("restore of half of them without its store, to a scan", r["rate"], r["scan"], 0.2, False, RATE)
+        g.ratio("16 in flight on the other worker meanwhile, p99", r["p99_meanwhile_us"] / 1e3, r["p99_before_us"] / 1e3, 2, True, MS)
     return table(("what", "ours", "limit", "ratio", "goal", ""), g.rows)
 
 
