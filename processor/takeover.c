@@ -325,9 +325,11 @@ static struct ang_err *attempt(struct takeover *t, struct job *j) {
         step = "reading the log";
         er = restore(l, j->takes, j->n, id);
         ANG_KILL_POINT("takeover-restored");
-        if (er != NULL && (er->code == ANG_E_LOG_POSITION || er->code == ANG_E_STORE_CORRUPT || er->code == ANG_E_STORE_IO))
+        if (er != NULL && (er->code == ANG_E_LOG_POSITION || er->code == ANG_E_STORE_CORRUPT || er->code == ANG_E_STORE_IO)) {
+            er->cls = ANG_RETRY;
             for (i = 0; i < j->n; i++) /* the store is ahead of the log, too old, or damaged */
                 j->takes[i].reset = true;
+        }
     }
     for (i = 0; er == NULL && i < j->n; i++)
         er = refusals_until(l, &j->takes[i]);

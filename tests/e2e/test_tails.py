@@ -13,8 +13,8 @@ from lib.client import OPTIONS, Status, book, dones, new_root
 from lib.procs import SCALE, eventually
 from rules_lib import next_of, text
 
-ROOTS, WAVES = 100, 30
-SIZE = 4000  # bytes of a command's payload: 12 MB of them, where 2 MiB of open records may be held
+ROOTS, WAVES = 60, 25
+SIZE = 6000  # bytes of a command's payload: 9 MB of them, where 2 MiB of open records may be held
 
 
 def settings(**more):
@@ -117,13 +117,13 @@ def test_L12_more_than_a_queue_holds_of_one_root(make_system, gated, broker):
 
 @pytest.mark.timeout(300)
 def test_L12_large_commands_of_stuck_roots_take_turns_in_memory(make_system, fast_logic, log_kind):
-    """60 roots whose calls hang, half a megabyte each: four of them fit."""
+    """30 roots whose calls hang, half a megabyte each: four of them fit."""
     system = make_system({"order": fast_logic.address}, two=log_kind == "kafka", partitions=1,
                          settings=settings(limits={"slow_after": "100ms"})).up()
     client = system.client()
     sent = others(client)
     before = peak(system)
-    stuck = Stuck(system, 60)
+    stuck = Stuck(system, 30)
     stuck.wave(0, what="hang", n=600, data=b"x" * 500_000)
     time.sleep(0.5)
     sent += others(client)
