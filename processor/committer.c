@@ -187,17 +187,10 @@ struct ang_err *committer_renew(struct committer *c, struct ang_log_token *token
     return (r.er);
 }
 
-static void nothing_run(struct ang_op *op, bool shutdown) {
-    (void)op, (void)shutdown;
-}
-
 void committer_stop(struct committer *c) {
-    struct ang_op wake;
-
     ANG_CHECK(c, COMMITTER_MAGIC);
     c->stop = true; /* also ends a wait for a broker that is away */
-    ang_op_init(&wake, nothing_run);
-    ang_opq_push(&c->q, &wake);
+    ang_opq_wake(&c->q);
     ANG_PT(pthread_join(c->thread, NULL));
     ang_opq_close(&c->q);
 }

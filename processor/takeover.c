@@ -483,12 +483,7 @@ struct takeover *takeover_new(struct lane *l) {
     return (t);
 }
 
-static void nothing_run(struct ang_op *op, bool shutdown) {
-    (void)op, (void)shutdown;
-}
-
 void takeover_stop(struct takeover *t) {
-    struct ang_op wake;
     int32_t i;
 
     if (t == NULL)
@@ -498,8 +493,7 @@ void takeover_stop(struct takeover *t) {
     t->stop = true;
     ANG_PT(pthread_cond_broadcast(&t->cond));
     ANG_PT(pthread_mutex_unlock(&t->lock));
-    ang_op_init(&wake, nothing_run);
-    ang_opq_push(&t->q, &wake);
+    ang_opq_wake(&t->q);
     ANG_PT(pthread_join(t->thread, NULL));
     ang_opq_fini(&t->q);
     for (i = 0; i < t->lane->domain->partitions; i++)

@@ -66,6 +66,14 @@ struct ang_kafka_prop {
 /* The user's properties, then the common ones, then props (ends with a NULL name).  CONFIG: the user's do not parse. */
 struct ang_err *ang_kafka_conf_new(struct ang_kafka *k, const struct ang_kafka_ctx *ctx,
                                    const struct ang_kafka_prop *props, rd_kafka_conf_t **ret_conf) ANG_MUST_USE;
+/* What sees every request of a handle go out and every answer come in: on broker threads, and must not call librdkafka. */
+struct ang_kafka_watch {
+    rd_kafka_interceptor_f_on_request_sent_t *sent;
+    rd_kafka_interceptor_f_on_response_received_t *answered;
+    void *owner; /* their opaque */
+};
+/* For the handle that is made of conf; w lives longer than that. */
+void ang_kafka_conf_watch(rd_kafka_conf_t *conf, struct ang_kafka_watch *w);
 /* Takes *conf in every case. */
 struct ang_err *ang_kafka_handle_new(struct ang_kafka *k, rd_kafka_type_t type, rd_kafka_conf_t **conf,
                                      rd_kafka_t **ret_rk) ANG_MUST_USE;
@@ -180,6 +188,7 @@ int ang_kafka_min_insync(const struct ang_topic_spec *spec);
 struct ang_kafka_writer {
     struct ang_log_writer w;
     struct ang_kafka_ctx ctx;
+    struct ang_kafka_watch watch;
     char *id;
     int txn_timeout_ms;
     rd_kafka_t *rk;

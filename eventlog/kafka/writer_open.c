@@ -41,13 +41,6 @@ static rd_kafka_resp_err_t on_answered(rd_kafka_t *rk, int fd, const char *broke
     return (RD_KAFKA_RESP_ERR_NO_ERROR);
 }
 
-static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque, char *text, size_t n) {
-    rd_kafka_resp_err_t err = rd_kafka_interceptor_add_on_request_sent(rk, "angzarr", on_sent, opaque);
-    if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
-        err = rd_kafka_interceptor_add_on_response_received(rk, "angzarr", on_answered, opaque);
-    return (err);
-}
-
 bool ang_kafka_writer_doubtful(const struct ang_log_writer *writer) {
     const struct ang_kafka_writer *w = (const struct ang_kafka_writer *)(const void *)writer;
     return (w->doubtful);
@@ -82,7 +75,8 @@ static struct ang_err *open_producer(struct ang_kafka_writer *w) {
         return (er);
     /* With a callback the flush inside commit is woken by each report; without one it polls every 10 ms. */
     rd_kafka_conf_set_dr_msg_cb(conf, ang_kafka_writer_delivered);
-    AZ(rd_kafka_conf_interceptor_add_on_new(conf, "angzarr", on_new, w));
+    w->watch = (struct ang_kafka_watch){on_sent, on_answered, w};
+    ang_kafka_conf_watch(conf, &w->watch);
     return (ang_kafka_handle_new(k, RD_KAFKA_PRODUCER, &conf, &w->rk));
 }
 
