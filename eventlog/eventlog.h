@@ -215,7 +215,7 @@ struct ang_batch {
  * commit fails as LOG_FENCED.  Also warms it up, so that the first commit is not slow.  Blocks up to timeout_ms. */
 struct ang_err *ang_log_writer_open(struct ang_log *log, const char *transactional_id, int timeout_ms,
                                     struct ang_log_writer **ret_w) ANG_MUST_USE;
-/* Does not wait for anything: an open transaction is left to the next holder of the id. */
+/* Does not wait for the log: an open transaction is left to the next holder of the id.  May still take some ms, for its threads. */
 void ang_log_writer_close(struct ang_log_writer *w); /* accepts NULL */
 /* One transaction: begin, records, positions, commit.  Blocks, at most about the transaction timeout.
  * NULL: committed; every recs[i].offset and time_ms is filled.  ABORT_TXN: nothing is visible, the writer can go on.

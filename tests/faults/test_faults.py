@@ -10,8 +10,8 @@ import pytest
 from lib import checker
 from lib.client import dones, new_root, numbers
 from lib.cluster import Fields
-from lib.procs import eventually, in_thread
-from lib.proxy import END_TXN, FIND_COORDINATOR, OFFSET_FETCH, PRODUCE, TXN_OFFSET_COMMIT
+from lib.procs import SCALE, eventually, in_thread
+from lib.proxy import END_TXN, FIND_COORDINATOR, INIT_PRODUCER_ID, OFFSET_FETCH, PRODUCE, TXN_OFFSET_COMMIT
 from faults_lib import are_members, keep_away, positions, said
 from rules_lib import barriers, events_of, new_id, still_waits
 
@@ -298,3 +298,31 @@ def test_L14_an_end_that_arrives_in_a_later_transaction_does_not_end_it(cluster,
     assert error_of_end(end.held[0].answer()) != 0
     assert numbers(client.do("order", root, sequence + 1, timeout=60)) == [sequence + 1]
     proved(system, client, list(range(sequence + 2)))
+
+
+def test_L14_a_producer_that_is_replaced_holds_nobody_up(proxy, make_system, gated):
+    """One of the two loses a connection in a transaction; while it cannot be initialised again, the other does all commits.  Then they
+    take turns as before."""
+    system = make_system({"order": gated.address}, workers=1).up_in_order()
+    [worker] = system.workers
+    client = system.client()
+    root = new_root()
+    assert numbers(client.do("order", root)) == [0]
+    cut = proxy.cut_before(client="w0", api=TXN_OFFSET_COMMIT, txn=system.txns(worker), times=1)
+    init = proxy.hold(client="w0", api=INIT_PRODUCER_ID, txn=system.txns(worker))
+    assert numbers(client.do("order", root, 1, timeout=60)) == [1]
+    retired = re.escape(cut.requests[0].txn)
+    ends = proxy.watch(client="w0", api=END_TXN, txn=f"^{retired}$")
+    for sequence in range(2, 8):
+        begun = time.monotonic()
+        assert numbers(client.do("order", root, sequence, timeout=60)) == [sequence]
+        assert time.monotonic() - begun < 2 * SCALE, "it waited for the one that is replaced"
+    assert init.wait().txn == cut.requests[0].txn and not init.held[0].over.is_set()
+    assert ends.hits == 0, "a producer that is not initialised ended a transaction"
+    init.release()
+    sequence = 8
+    while ends.hits == 0 and sequence < 40:
+        assert numbers(client.do("order", root, sequence, timeout=60)) == [sequence]
+        sequence += 1
+    assert ends.hits > 0, "the new producer is never used"
+    proved(system, client, list(range(sequence)))
