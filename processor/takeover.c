@@ -321,6 +321,11 @@ static struct ang_err *attempt(struct takeover *t, struct job *j) {
         er = barrier(t, j, pos, id);
         ANG_KILL_POINT("takeover-barrier");
     }
+    if (er == NULL) { /* what went elsewhere before the barrier was sealed has none that could come back */
+        prune(t, j);
+        if (j->n == 0)
+            er = ang_err_new(ANG_E_SHUTDOWN, "the partitions have gone elsewhere");
+    }
     if (er == NULL) {
         step = "reading the log";
         er = restore(l, j->takes, j->n, id);

@@ -13,7 +13,7 @@ from lib.cluster import Fields
 from lib.procs import SCALE, eventually, in_thread
 from lib.proxy import END_TXN, FIND_COORDINATOR, INIT_PRODUCER_ID, OFFSET_FETCH, PRODUCE, TXN_OFFSET_COMMIT
 from faults_lib import are_members, keep_away, positions, said
-from rules_lib import barriers, events_of, new_id, still_waits
+from rules_lib import barriers, events_of, new_id, root_in, still_waits
 
 ABORTED, FAILED_PRECONDITION = 10, 9
 
@@ -89,6 +89,24 @@ def test_the_coordinator_moves_while_positions_are_fetched(cluster, proxy, make_
     rule.held[0].answer()
     system.worker.ready(60)
     assert numbers(system.client().do("order", new_root(), timeout=60)) == [0]
+
+
+def test_a_partition_that_goes_elsewhere_during_a_takeover_holds_up_no_other(proxy, make_system, gated):
+    """A worker is about to take all partitions over when a second one joins and gets some of them."""
+    system = make_system({"order": gated.address}, workers=2, partitions=4)
+    first, second = system.workers
+    system.gateway.up()
+    rule = proxy.hold(client="w0", api=OFFSET_FETCH, times=1)
+    first.launch()
+    rule.wait(timeout=60)
+    second.launch()
+    eventually(lambda: said(first, "REVOKED"), 60, what="the first worker to lose partitions")
+    rule.release()
+    for worker in system.workers:
+        worker.ready(60)
+    client = system.client()
+    for partition in range(4):
+        assert numbers(client.do("order", root_in(partition, 4), timeout=60)) == [0]
 
 
 # ---- L1: what was answered is seen by the next owner, although its marker is late
