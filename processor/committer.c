@@ -214,6 +214,7 @@ static void commit(struct committer *c, struct batch *b) {
         return;
     }
     er = after_failure(c, s, b->er->cls);
+    aside_look(b);
     if (er != NULL) {
         ang_err_free(&b->er);
         b->er = er;
@@ -301,7 +302,7 @@ static struct ang_err *renew(struct slot *s, struct ang_log_token *token, int64_
     return (er);
 }
 
-/* One that cannot be initialised now is not waited for: the other has to do. */
+/* One id may be held by a transaction that waits for a partition to be led again: then the other has to do. */
 static struct ang_err *renew_both(struct committer *c, struct ang_log_token *token) {
     const int64_t until = ang_now_ms() + RENEW_MS;
     struct ang_err *er, *late = NULL;

@@ -118,6 +118,10 @@ rd_kafka_headers_t *ang_kafka_headers(const struct ang_out *rec);
 /* Milliseconds until a monotonic point of time, at least 0, at most max. */
 int ang_kafka_left(int64_t until_ms, int max);
 
+/* ---- writable.c ---- */
+
+struct ang_err *ang_kafka_writable(struct ang_log *log, struct ang_writable *w, size_t n, int timeout_ms);
+
 /* ---- append.c ---- */
 
 struct ang_err *ang_kafka_append(struct ang_log *log, const struct ang_out *rec, int expiry_ms,
@@ -184,6 +188,9 @@ int ang_kafka_min_insync(const struct ang_topic_spec *spec);
 /* ---- writer.c, writer_open.c, fence.c ---- */
 
 #define ANG_KAFKA_TXN_TIMEOUT_MS 10000
+/* A record that was not delivered by then fails its transaction: this bounds how long a partition without a leader holds up what goes
+ * elsewhere, and is twice what a leader usually takes to move. */
+#define ANG_KAFKA_STUCK_MS 4000
 
 struct ang_kafka_writer {
     struct ang_log_writer w;

@@ -50,14 +50,16 @@ bool ang_kafka_writer_doubtful(const struct ang_log_writer *writer) {
 
 static struct ang_err *open_producer(struct ang_kafka_writer *w) {
     struct ang_kafka *k = w->ctx.k;
-    char socket[24], message[24], batch[24], txn[24];
+    char socket[24], message[24], batch[24], txn[24], stuck[24];
     (void)snprintf(txn, sizeof(txn), "%d", w->txn_timeout_ms);
+    (void)snprintf(stuck, sizeof(stuck), "%d", w->txn_timeout_ms < ANG_KAFKA_STUCK_MS ? w->txn_timeout_ms : ANG_KAFKA_STUCK_MS);
     (void)snprintf(socket, sizeof(socket), "%d", w->txn_timeout_ms < 5000 ? w->txn_timeout_ms : 5000);
     (void)snprintf(message, sizeof(message), "%lld", (long long)k->message + 2 * ANG_KAFKA_FRAMING);
     (void)snprintf(batch, sizeof(batch), "%lld", k->message < 1000000 ? (long long)k->message : 1000000LL);
     const struct ang_kafka_prop props[] = {
         {"transactional.id", w->id, ANG_PROP_MUST},
         {"transaction.timeout.ms", txn, ANG_PROP_MUST},
+        {"message.timeout.ms", stuck, ANG_PROP_TUNE},
         {"linger.ms", "0", ANG_PROP_MUST},
         /* What a transaction waits for when the one before it is still being completed. */
         {"retry.backoff.ms", "1", ANG_PROP_TUNE},

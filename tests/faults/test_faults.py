@@ -181,7 +181,8 @@ def test_L2_what_a_worker_without_a_log_decides_is_not_told(cluster, proxy, make
 def test_L4_a_batch_of_an_owner_that_was_replaced_is_never_committed(cluster, proxy, make_system, gated, api, resume):
     """A request of the transaction is held on the way and its worker stands still until another has taken over; then both go on:
     the worker before the request arrives, or after it."""
-    system = make_system({"order": gated.address}, workers=2, settings={"log": {"kafka": {"transaction.timeout.ms": 60000}}}).up_in_order()
+    patient = {"log": {"kafka": {"transaction.timeout.ms": 60000, "message.timeout.ms": 60000}}}
+    system = make_system({"order": gated.address}, workers=2, settings=patient).up_in_order()
     first, second = system.workers
     client = system.client()
     root, id = new_root(), new_id()
