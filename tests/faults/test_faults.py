@@ -54,6 +54,7 @@ def test_a_broker_that_does_not_say_who_coordinates_is_asked_again(proxy, make_s
     assert system.worker.terminate() == 0
 
 
+@pytest.mark.long
 def test_who_coordinates_is_said_so_late_that_nobody_waits_any_more(proxy, make_system, gated):
     """The answer comes when the worker has given its question for the positions up, and before the connection has timed out."""
     system = make_system({"order": gated.address}, workers=1,
@@ -66,7 +67,7 @@ def test_who_coordinates_is_said_so_late_that_nobody_waits_any_more(proxy, make_
     assert system.worker.terminate() == 0
 
 
-@pytest.mark.parametrize("how", ["cut_before", "cut_after", "mute"])
+@pytest.mark.parametrize("how", ["cut_before", pytest.param("cut_after", marks=pytest.mark.long), pytest.param("mute", marks=pytest.mark.long)])
 def test_a_connection_that_ends_while_positions_are_fetched(proxy, make_system, gated, how):
     system = make_system({"order": gated.address}, workers=1)
     system.gateway.up()
@@ -148,7 +149,7 @@ def test_L1_an_event_whose_marker_is_late_is_seen_by_the_next_owner(cluster, pro
 
 # ---- L2: a worker that only its gateway can still hear
 
-@pytest.mark.parametrize("how", ["cut", "freeze"])
+@pytest.mark.parametrize("how", ["cut", pytest.param("freeze", marks=pytest.mark.long)])
 def test_L2_what_a_worker_without_a_log_decides_is_not_told(cluster, proxy, make_system, gated, how):
     """The worker loses Kafka and keeps its gateway; what the logic says to it is a refusal, what it says to the next owner is not."""
     system = make_system({"order": gated.address}, workers=2).up_in_order()
@@ -176,8 +177,12 @@ def test_L2_what_a_worker_without_a_log_decides_is_not_told(cluster, proxy, make
 
 # ---- L4: a sealed batch, and its owner is replaced
 
-@pytest.mark.parametrize("api", [PRODUCE, TXN_OFFSET_COMMIT, END_TXN], ids=["produce", "positions", "end"])
-@pytest.mark.parametrize("resume", ["before", "after"])
+APIS = {"produce": PRODUCE, "positions": TXN_OFFSET_COMMIT, "end": END_TXN}
+SHORT = [("end", "after"), ("positions", "before")]
+
+
+@pytest.mark.parametrize("api, resume", [pytest.param(APIS[name], resume, id=f"{resume}-{name}", marks=() if (name, resume) in SHORT else pytest.mark.long)
+                                         for name in APIS for resume in ("before", "after")])
 def test_L4_a_batch_of_an_owner_that_was_replaced_is_never_committed(cluster, proxy, make_system, gated, api, resume):
     """A request of the transaction is held on the way and its worker stands still until another has taken over; then both go on:
     the worker before the request arrives, or after it."""
@@ -280,7 +285,7 @@ def test_L14_positions_that_arrive_in_a_later_transaction_do_not_count(cluster, 
     worker.up(90)
     assert numbers(client.do("order", new_root(), timeout=60)) == [0]
     assert [gated.calls.of(id) for id in refused] == calls, f"refusals ran again; the late copy was answered {errors}"
-    assert positions(cluster, system)[commands].offset > at.offset
+    eventually(lambda: positions(cluster, system)[commands].offset > at.offset, 20, every=0.2, what="the position to go on")  # by its marker
 
 
 def error_of_end(frame):
