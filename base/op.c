@@ -15,6 +15,7 @@ void ang_opq_init(struct ang_opq *q, void (*wake)(void *arg), void *arg) {
     q->head = NULL;
     q->tail = &q->head;
     q->closed = false;
+    q->woken = false;
     ANG_PT(pthread_mutex_init(&q->lock, NULL));
     /* Monotonic, so that a stepped wall clock neither wakes nor holds a waiting owner. */
     ANG_PT(pthread_condattr_init(&attr));
@@ -99,7 +100,7 @@ bool ang_opq_wait(struct ang_opq *q, int64_t until_ms) {
     ts.tv_nsec = (long)(until_ms % 1000) * 1000000;
     ANG_PT(pthread_mutex_lock(&q->lock));
     /* Nothing is ever queued on a closed queue: waiting for it would last for ever. */
-    while (q->head == NULL && !q->closed && e != ETIMEDOUT) {
+    while (q->head == NULL && !q->closed && !q->woken && e != ETIMEDOUT) {
         if (until_ms == ANG_NEVER) {
             ANG_PT(pthread_cond_wait(&q->cond, &q->lock));
         } else {
@@ -108,8 +109,19 @@ bool ang_opq_wait(struct ang_opq *q, int64_t until_ms) {
         }
     }
     some = (q->head != NULL);
+    q->woken = false;
     ANG_PT(pthread_mutex_unlock(&q->lock));
     return (some);
+}
+
+void ang_opq_wake(struct ang_opq *q) {
+    ANG_CHECK(q, ANG_OPQ_MAGIC);
+    ANG_PT(pthread_mutex_lock(&q->lock));
+    q->woken = true;
+    ANG_PT(pthread_cond_signal(&q->cond));
+    ANG_PT(pthread_mutex_unlock(&q->lock));
+    if (q->wake != NULL)
+        q->wake(q->arg);
 }
 
 void ang_opq_close(struct ang_opq *q) {

@@ -42,6 +42,7 @@ struct ang_opq {
     pthread_cond_t cond; /* for owners that wait with ang_opq_wait */
     struct ang_op *head, **tail;
     bool closed;
+    bool woken; /* the owner's wait ends, now or when it begins */
 };
 
 /* wake may be NULL: the owner then uses ang_opq_wait. */
@@ -51,8 +52,11 @@ void ang_opq_fini(struct ang_opq *q); /* closes first; must be empty of users */
 void ang_opq_push(struct ang_opq *q, struct ang_op *op);
 /* Owner: run what is queued now; returns how many ran. */
 unsigned ang_opq_run(struct ang_opq *q);
-/* Owner: wait until something is queued, at most until until_ms (monotonic; ANG_NEVER = for ever); false = time is up. */
+/* Owner: wait until something is queued, at most until until_ms (monotonic; ANG_NEVER = for ever); false = nothing is: time is up, or
+ * somebody woke us. */
 bool ang_opq_wait(struct ang_opq *q, int64_t until_ms);
+/* Any thread.  Ends the owner's wait, or its next one, though nothing is queued: it has something else to look at. */
+void ang_opq_wake(struct ang_opq *q);
 /* Owner: from now on pushes shut their ops down; what is queued is shut down here. */
 void ang_opq_close(struct ang_opq *q);
 

@@ -101,6 +101,15 @@ struct ang_err *ang_log_ensure_topics(struct ang_log *log, const struct ang_topi
     return (log->ops->ensure_topics(log, specs, n, create, timeout_ms));
 }
 
+struct ang_err *ang_log_writable(struct ang_log *log, struct ang_writable *w, size_t n, int timeout_ms) {
+    ANG_CHECK(log, ANG_LOG_MAGIC);
+    for (size_t i = 0; i < n; i++) {
+        ANG_CHECK(w[i].topic, ANG_TOPIC_MAGIC);
+        w[i].why = NULL;
+    }
+    return (log->ops->writable == NULL || n == 0 ? NULL : log->ops->writable(log, w, n, timeout_ms));
+}
+
 /* ---- append ---- */
 
 struct ang_err *ang_log_append(struct ang_log *log, const struct ang_out *rec, int expiry_ms,

@@ -38,6 +38,7 @@ struct ang_topic {
     int32_t partitions;  /* 0 until ang_log_ensure_topics has seen the topic */
     int64_t max_message; /* bytes of one record, key and headers included */
     bool compact;
+    int min_insync; /* replicas in sync without which a record is not taken, as ang_log_ensure_topics found it; 0: any number will do */
 };
 
 struct ang_hdr {
@@ -76,6 +77,17 @@ struct ang_err *ang_log_ensure_topics(struct ang_log *log, const struct ang_topi
 /* The handle for a name; also before the topic is there.  @thread any */
 const struct ang_topic *ang_log_topic(struct ang_log *log, const char *name);
 
+/* ---- whether partitions can be written ---- */
+
+struct ang_writable {
+    const struct ang_topic *topic;
+    int32_t partition;
+    const char *why; /* out: why not, static text; NULL: it can */
+};
+/* Whether the log would take records for these partitions now: each has a leader that answers us, and enough replicas in sync.  An error:
+ * nobody could say.  Embedded: always.  Blocks, about timeout_ms at most.  @thread any */
+struct ang_err *ang_log_writable(struct ang_log *log, struct ang_writable *w, size_t n, int timeout_ms) ANG_MUST_USE;
+
 /* ---- append without a transaction ---- */
 
 struct ang_out { /* a record to write; borrows everything */
@@ -89,8 +101,9 @@ struct ang_out { /* a record to write; borrows everything */
     /* filled in by a successful commit */
     int64_t offset;  /* ANG_OFFSET_NONE when the log did not say */
     int64_t time_ms; /* log append time; our wall clock when the log did not say */
-    /* filled in by a commit that failed: the log will not take it, nor perhaps its neighbours of the same partition */
-    bool refused;
+    /* filled in by a commit that failed */
+    bool refused;     /* the log will not take it, nor perhaps its neighbours of the same partition */
+    bool undelivered; /* the log could not take it in time, for its partition's sake: what goes elsewhere may go on without it */
 };
 
 /* done runs exactly once, on a thread of the log, and must not block: er is NULL and offset valid, or er says why not
@@ -215,7 +228,7 @@ struct ang_batch {
  * commit fails as LOG_FENCED.  Also warms it up, so that the first commit is not slow.  Blocks up to timeout_ms. */
 struct ang_err *ang_log_writer_open(struct ang_log *log, const char *transactional_id, int timeout_ms,
                                     struct ang_log_writer **ret_w) ANG_MUST_USE;
-/* Does not wait for anything: an open transaction is left to the next holder of the id. */
+/* Does not wait for the log: an open transaction is left to the next holder of the id.  May still take some ms, for its threads. */
 void ang_log_writer_close(struct ang_log_writer *w); /* accepts NULL */
 /* One transaction: begin, records, positions, commit.  Blocks, at most about the transaction timeout.
  * NULL: committed; every recs[i].offset and time_ms is filled.  ABORT_TXN: nothing is visible, the writer can go on.

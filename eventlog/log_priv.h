@@ -10,6 +10,7 @@ struct ang_log_ops {
     void (*close)(struct ang_log *);
     struct ang_err *(*identity)(struct ang_log *, int, const char **);
     struct ang_err *(*ensure_topics)(struct ang_log *, const struct ang_topic_spec *, size_t, bool, int);
+    struct ang_err *(*writable)(struct ang_log *, struct ang_writable *, size_t, int); /* NULL: always */
     struct ang_err *(*append)(struct ang_log *, const struct ang_out *, int, void (*)(void *, struct ang_err *, int64_t), void *);
     struct ang_err *(*reader_open)(struct ang_log *, const struct ang_log_reader_conf *, struct ang_log_reader **);
     void (*reader_close)(struct ang_log_reader *);

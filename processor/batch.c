@@ -37,6 +37,7 @@ void batch_free(struct batch *b) {
     }
     ang_log_token_unref(b->token);
     ang_err_free(&b->er);
+    free(b->stuck);
     free(b->recs);
     ang_buf_fini(&b->keys);
     free(b->pos);
@@ -205,7 +206,7 @@ struct batch *batch_seal(struct lane *l, struct ang_log_token *token) {
         take_works(b);
     if (l->recommit && b->barrier == NULL) { /* positions are kept alive although nothing moves (lane.md L5) */
         for (i = 0; i < (size_t)l->domain->partitions; i++)
-            if (l->parts[i].phase == PART_SERVING)
+            if (part_readable(&l->parts[i]))
                 touch(b, &l->parts[i]);
         l->recommit = false;
     }

@@ -137,6 +137,9 @@ static void add_part(struct ang_buf *b, const struct part *p, const struct part_
         add_input(b, "commands", &v->in[INPUT_COMMANDS]);
         add_input(b, "reactions", &v->in[INPUT_REACTIONS]);
         break;
+    case PART_ASIDE:
+        ang_buf_addf(b, "\"aside\",\"generation\":%d", v->generation);
+        break;
     }
     ang_buf_add_str(b, "}");
 }

@@ -81,7 +81,7 @@ struct doubt {
 static void doubt_run(struct ang_op *op, bool shutdown) {
     struct doubt *d = ANG_CONTAINER(op, struct doubt, op);
 
-    if (!shutdown && d->part->epoch == d->epoch && d->part->phase == PART_SERVING)
+    if (!shutdown && d->part->epoch == d->epoch && part_readable(d->part))
         lane_store_failed(d->part, d->er);
     else
         ang_err_free(&d->er);
@@ -184,7 +184,7 @@ static void release(struct lane *l, const int32_t *partitions, size_t n) {
     size_t i, k = 0;
 
     for (i = 0; i < n; i++)
-        if (l->parts[partitions[i]].phase == PART_SERVING)
+        if (part_readable(&l->parts[partitions[i]]))
             served[k++] = partitions[i];
     er = owning_say(l, served, k, ANG_OWNER_RELEASED, l->generation, RELEASE_MS);
     if (er != NULL)
@@ -296,13 +296,14 @@ static void aborted(struct lane *l, struct batch *b, bool unknown) {
             continue;
         if (p->phase == PART_SERVING && unknown) {
             take(l, &p, 1, false);
-        } else if (p->phase == PART_SERVING) {
+        } else if (p->phase == PART_SERVING && !aside_stuck(b, p)) {
             part_drop(p);
             er = part_serve(p);
             if (er != NULL)
                 lane_fatal(l, er);
         }
     }
+    aside_put(l, b);
     l->committing = NULL;
     while ((w = TAILQ_FIRST(&b->works)) != NULL) {
         TAILQ_REMOVE(&b->works, w, link);
@@ -325,6 +326,7 @@ void lane_batch_settled(struct batch *b) {
         }
         b->barrier->er = b->er;
         b->er = NULL;
+        aside_put(l, b);
         takeover_barrier_done(b->barrier);
     } else if (b->er == NULL) {
         committed(l, b);
@@ -472,7 +474,7 @@ static void tick(struct ang_timer *t) {
     int32_t i;
 
     for (i = 0; i < l->domain->partitions; i++)
-        if (l->parts[i].phase == PART_SERVING && now - l->parts[i].committed_ms > RECOMMIT_MS)
+        if (part_readable(&l->parts[i]) && now - l->parts[i].committed_ms > RECOMMIT_MS)
             l->recommit = true;
     if (l->lease_over && ang_boot_ms() < l->lease_ms)
         worker_shard_changed(l->worker); /* reads that wait go on */

@@ -134,7 +134,7 @@ struct root {
 };
 
 /* ---- parts ---- */
-enum part_phase { PART_NONE, PART_TAKEOVER, PART_SERVING };
+enum part_phase { PART_NONE, PART_TAKEOVER, PART_SERVING, PART_ASIDE };
 
 struct input {
     const struct ang_topic *topic;
@@ -173,9 +173,16 @@ struct part {
     uint32_t refusal_slot;     /* of the next refusal's record */
     int64_t committed_ms;      /* monotonic: its positions were last committed */
     int64_t prune_ms;          /* monotonic: when to look for old entries again */
+    int aside_wait_ms;         /* ASIDE: until the log was asked first */
+    int64_t back_ms;           /* monotonic: when it came back from there */
     struct batch *sealed_in; /* while a batch is made */
     struct shard *shard;
 };
+
+/* It is ours and its store is as the log is: only writing may have to wait. */
+static inline bool part_readable(const struct part *p) {
+    return (p->phase == PART_SERVING || p->phase == PART_ASIDE);
+}
 
 /* ---- batches ---- */
 struct take { /* a partition to take over, as of an epoch */
@@ -239,6 +246,7 @@ struct batch {
     size_t n_parts, n_works;
     int64_t began_ms; /* monotonic: given to the committer */
     struct ang_err *er;
+    struct ang_writable *stuck; /* NULL, or of each partition what of it cannot be written, if its why is set */
 };
 
 /* ---- views: what others are told ---- */
@@ -468,6 +476,15 @@ struct batch *batch_seal(struct lane *l, struct ang_log_token *token); /* takes 
 void batch_apply(struct batch *b);                                     /* committer thread, after the commit */
 void batch_free(struct batch *b);
 
+/* ---- aside.c: partitions that cannot be written for now (lane.md L10) ---- */
+void aside_look(struct batch *b); /* committer thread, after a commit that failed: fills b->stuck */
+bool aside_stuck(const struct batch *b, const struct part *p);
+/* The parts that b has found stuck are set aside. */
+void aside_put(struct lane *l, const struct batch *b);
+/* It can be written again: served as before, unless epoch is old. */
+void aside_end(struct part *p, uint32_t epoch);
+int aside_longer(int wait_ms); /* the wait after this one; 0: the first */
+
 /* ---- poison.c: batches that the log refuses (lane.md L10) ---- */
 #define BATCH_WORKS_MAX 10000
 void poison_committed(struct lane *l, const struct batch *b);
@@ -494,6 +511,8 @@ void takeover_push(struct takeover *t, const struct take *takes, size_t n); /* c
 void takeover_release(struct takeover *t, int32_t partition);               /* close its store, when it has come so far */
 void takeover_barrier_done(struct barrier *b);                              /* lane thread; b->er is set */
 void takeover_wake(struct takeover *t);                                     /* for holds_look; any thread */
+/* Asks the log after wait_ms, and less and less often, whether out can be written again; ends in aside_end.  Lane thread. */
+void takeover_watch(struct takeover *t, const struct part *p, const struct ang_writable *out, int wait_ms);
 void takeover_stop(struct takeover *t);
 
 /* ---- owning.c: the owners topic ---- */

@@ -9,6 +9,7 @@
 #define STEP_TIMEOUT_MS 15000
 #define RETRY_MS 300
 #define SAY_MS 10000
+#define LOOK_MS 3000 /* whether partitions can be written */
 /* An entry that an earlier owner wrote late comes soon after the takeover, if at all. */
 #define AUDIT_FIRST_MS 5000
 #define AUDIT_MS (600 * 1000)
@@ -23,9 +24,21 @@ struct takeover {
     pthread_t thread;
     int32_t *serving; /* [partition]: generation under which we serve it, 0: we do not */
     int64_t audit_ms; /* monotonic: when to look whether `owners` still says so */
+    STAILQ_HEAD(, watch) watches; /* partitions that cannot be written */
     _Atomic bool stop;
     pthread_mutex_t lock;
     pthread_cond_t cond;
+};
+
+struct watch { /* a partition that cannot be written, served before or still to be taken over */
+    struct ang_op op; /* lane -> takeover -> lane */
+    STAILQ_ENTRY(watch) link;
+    struct takeover *t;
+    struct take take;
+    bool taking;
+    struct ang_writable out;
+    int wait_ms;
+    int64_t due_ms; /* monotonic */
 };
 
 struct job {
@@ -48,6 +61,136 @@ static void prune(struct takeover *t, struct job *j) {
         if (current(t, &j->takes[i]))
             j->takes[n++] = j->takes[i];
     j->n = n;
+}
+
+/* ---- partitions that cannot be written (aside.c) ---- */
+static void watch(struct watch *wa) {
+    wa->due_ms = ang_now_ms() + wa->wait_ms;
+    STAILQ_INSERT_TAIL(&wa->t->watches, wa, link);
+}
+
+static void watch_run(struct ang_op *op, bool shutdown) {
+    struct watch *wa = ANG_CONTAINER(op, struct watch, op);
+
+    if (shutdown)
+        free(wa);
+    else
+        watch(wa);
+}
+
+static struct watch *watch_new(struct takeover *t, const struct ang_writable *out, int wait_ms) {
+    struct watch *wa = ANG_NEW(struct watch);
+
+    wa->t = t;
+    wa->out = *out;
+    wa->wait_ms = wait_ms;
+    return (wa);
+}
+
+void takeover_watch(struct takeover *t, const struct part *p, const struct ang_writable *out, int wait_ms) {
+    struct watch *wa = watch_new(t, out, wait_ms);
+
+    wa->take = (struct take){.partition = p->no, .epoch = p->epoch};
+    ang_op_init(&wa->op, watch_run);
+    ang_opq_push(&t->q, &wa->op);
+}
+
+static void end_run(struct ang_op *op, bool shutdown) {
+    struct watch *wa = ANG_CONTAINER(op, struct watch, op);
+
+    if (!shutdown)
+        aside_end(&wa->t->lane->parts[wa->take.partition], wa->take.epoch);
+    free(wa);
+}
+
+static void watch_end(struct watch *wa) {
+    struct takeover *t = wa->t;
+
+    ANG_LOG(ANG_LOG_INFO, "PARTITION-BACK", "a partition can be written again", "domain", t->lane->domain->name, "topic",
+            wa->out.topic->name, "partition", ANG_F("%d", wa->out.partition));
+    if (wa->taking) {
+        takeover_push(t, &wa->take, 1);
+        free(wa);
+        return;
+    }
+    ang_op_init(&wa->op, end_run);
+    ang_loop_post(t->lane->loop, &wa->op);
+}
+
+static int64_t next_watch(const struct takeover *t) {
+    const struct watch *wa;
+    int64_t at = ANG_NEVER;
+
+    STAILQ_FOREACH(wa, &t->watches, link)
+        if (wa->due_ms < at)
+            at = wa->due_ms;
+    return (at);
+}
+
+static void look(struct watch *wa) {
+    struct ang_err *er;
+
+    if (!current(wa->t, &wa->take)) {
+        free(wa);
+        return;
+    }
+    er = ang_log_writable(wa->t->lane->log, &wa->out, 1, LOOK_MS);
+    if (er == NULL && wa->out.why == NULL) {
+        watch_end(wa);
+        return;
+    }
+    ang_err_free(&er); /* that nobody can be asked is told by whoever else tries */
+    wa->wait_ms = aside_longer(wa->wait_ms);
+    watch(wa);
+}
+
+static void look_all(struct takeover *t) {
+    const int64_t now = ang_now_ms();
+    STAILQ_HEAD(, watch) all = STAILQ_HEAD_INITIALIZER(all);
+    struct watch *wa;
+
+    STAILQ_CONCAT(&all, &t->watches);
+    while (!t->stop && (wa = STAILQ_FIRST(&all)) != NULL) {
+        STAILQ_REMOVE_HEAD(&all, link);
+        if (wa->due_ms <= now)
+            look(wa);
+        else
+            STAILQ_INSERT_TAIL(&t->watches, wa, link);
+    }
+    STAILQ_CONCAT(&t->watches, &all);
+}
+
+/* A barrier that cannot be written would hold up all other partitions, of the job and of the lane. */
+static void set_apart(struct takeover *t, struct job *j) {
+    const struct ang_domain *d = t->lane->domain;
+    struct ang_writable *ws = ang_calloc(2 * j->n + 1, sizeof *ws);
+    struct ang_err *er;
+    struct watch *wa;
+    size_t i, n = 0;
+
+    for (i = 0; i < j->n; i++) {
+        ws[2 * i] = (struct ang_writable){.topic = d->events, .partition = j->takes[i].partition};
+        ws[2 * i + 1] = (struct ang_writable){.topic = d->snapshots, .partition = j->takes[i].partition};
+    }
+    er = ang_log_writable(t->lane->log, ws, 2 * j->n, LOOK_MS);
+    for (i = 0; er == NULL && i < j->n; i++) {
+        const struct ang_writable *bad = ws[2 * i].why != NULL ? &ws[2 * i] : &ws[2 * i + 1];
+
+        if (bad->why == NULL) {
+            j->takes[n++] = j->takes[i];
+            continue;
+        }
+        ANG_LOG(ANG_LOG_WARN, "PARTITION-ASIDE", "a partition cannot be written and is not taken over yet; the others are",
+                "domain", d->name, "topic", bad->topic->name, "partition", ANG_F("%d", bad->partition), "reason", bad->why);
+        wa = watch_new(t, bad, aside_longer(0));
+        wa->take = j->takes[i];
+        wa->taking = true;
+        watch(wa);
+    }
+    if (er == NULL)
+        j->n = n;
+    ang_err_free(&er); /* the attempt itself will say what is wrong */
+    free(ws);
 }
 
 /* ---- step 0: the stores ---- */
@@ -321,6 +464,11 @@ static struct ang_err *attempt(struct takeover *t, struct job *j) {
         er = barrier(t, j, pos, id);
         ANG_KILL_POINT("takeover-barrier");
     }
+    if (er == NULL) { /* what went elsewhere before the barrier was sealed has none that could come back */
+        prune(t, j);
+        if (j->n == 0)
+            er = ang_err_new(ANG_E_SHUTDOWN, "the partitions have gone elsewhere");
+    }
     if (er == NULL) {
         step = "reading the log";
         er = restore(l, j->takes, j->n, id);
@@ -374,6 +522,7 @@ static void job_run(struct ang_op *op, bool shutdown) {
 
     while (!shutdown && !t->stop) {
         prune(t, j);
+        set_apart(t, j);
         if (j->n == 0)
             break;
         ang_err_free(&j->er);
@@ -444,16 +593,8 @@ void takeover_release(struct takeover *t, int32_t partition) {
     ang_opq_push(&t->q, &r->op);
 }
 
-static void wake_run(struct ang_op *op, bool shutdown) {
-    (void)shutdown;
-    free(op);
-}
-
 void takeover_wake(struct takeover *t) {
-    struct ang_op *op = ANG_NEW(struct ang_op);
-
-    ang_op_init(op, wake_run);
-    ang_opq_push(&t->q, op);
+    ang_opq_wake(&t->q);
 }
 
 static void *takeover_main(void *arg) {
@@ -461,8 +602,11 @@ static void *takeover_main(void *arg) {
 
     pthread_setname_np(pthread_self(), "ang-takeover");
     while (!t->stop) {
-        (void)ang_opq_wait(&t->q, t->audit_ms);
+        const int64_t due_ms = next_watch(t);
+
+        (void)ang_opq_wait(&t->q, due_ms < t->audit_ms ? due_ms : t->audit_ms);
         (void)ang_opq_run(&t->q);
+        look_all(t);
         if (!t->stop)
             holds_look(t->lane);
         if (!t->stop && ang_now_ms() >= t->audit_ms)
@@ -478,6 +622,7 @@ struct takeover *takeover_new(struct lane *l) {
     t->lane = l;
     t->serving = ang_calloc((size_t)l->domain->partitions, sizeof *t->serving);
     t->audit_ms = ANG_NEVER;
+    STAILQ_INIT(&t->watches);
     ang_opq_init(&t->q, NULL, NULL);
     ANG_PT(pthread_mutex_init(&t->lock, NULL));
     ANG_PT(pthread_cond_init(&t->cond, NULL));
@@ -485,12 +630,7 @@ struct takeover *takeover_new(struct lane *l) {
     return (t);
 }
 
-static void nothing_run(struct ang_op *op, bool shutdown) {
-    (void)op, (void)shutdown;
-}
-
 void takeover_stop(struct takeover *t) {
-    struct ang_op wake;
     int32_t i;
 
     if (t == NULL)
@@ -500,10 +640,15 @@ void takeover_stop(struct takeover *t) {
     t->stop = true;
     ANG_PT(pthread_cond_broadcast(&t->cond));
     ANG_PT(pthread_mutex_unlock(&t->lock));
-    ang_op_init(&wake, nothing_run);
-    ang_opq_push(&t->q, &wake);
+    ang_opq_wake(&t->q);
     ANG_PT(pthread_join(t->thread, NULL));
     ang_opq_fini(&t->q);
+    while (!STAILQ_EMPTY(&t->watches)) {
+        struct watch *wa = STAILQ_FIRST(&t->watches);
+
+        STAILQ_REMOVE_HEAD(&t->watches, link);
+        free(wa);
+    }
     for (i = 0; i < t->lane->domain->partitions; i++)
         close_store(t, i);
     ANG_PT(pthread_mutex_destroy(&t->lock));

@@ -116,6 +116,18 @@ struct ang_err *ang_kafka_conf_new(struct ang_kafka *k, const struct ang_kafka_c
     return (NULL);
 }
 
+static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque, char *text, size_t n) {
+    const struct ang_kafka_watch *w = opaque;
+    rd_kafka_resp_err_t err = rd_kafka_interceptor_add_on_request_sent(rk, "angzarr", w->sent, w->owner);
+    if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
+        err = rd_kafka_interceptor_add_on_response_received(rk, "angzarr", w->answered, w->owner);
+    return (err);
+}
+
+void ang_kafka_conf_watch(rd_kafka_conf_t *conf, struct ang_kafka_watch *w) {
+    AZ(rd_kafka_conf_interceptor_add_on_new(conf, "angzarr", on_new, w));
+}
+
 struct ang_err *ang_kafka_handle_new(struct ang_kafka *k, rd_kafka_type_t type, rd_kafka_conf_t **conf,
                                      rd_kafka_t **ret_rk) {
     char text[512];

@@ -10,6 +10,7 @@ static const struct ang_log_ops kafka_ops = {
     .close = kafka_close,
     .identity = kafka_identity,
     .ensure_topics = ang_kafka_ensure_topics,
+    .writable = ang_kafka_writable,
     .append = ang_kafka_append,
     .reader_open = ang_kafka_reader_open,
     .reader_close = ang_kafka_reader_close,

@@ -66,6 +66,14 @@ struct ang_kafka_prop {
 /* The user's properties, then the common ones, then props (ends with a NULL name).  CONFIG: the user's do not parse. */
 struct ang_err *ang_kafka_conf_new(struct ang_kafka *k, const struct ang_kafka_ctx *ctx,
                                    const struct ang_kafka_prop *props, rd_kafka_conf_t **ret_conf) ANG_MUST_USE;
+/* What sees every request of a handle go out and every answer come in: on broker threads, and must not call librdkafka. */
+struct ang_kafka_watch {
+    rd_kafka_interceptor_f_on_request_sent_t *sent;
+    rd_kafka_interceptor_f_on_response_received_t *answered;
+    void *owner; /* their opaque */
+};
+/* For the handle that is made of conf; w lives longer than that. */
+void ang_kafka_conf_watch(rd_kafka_conf_t *conf, struct ang_kafka_watch *w);
 /* Takes *conf in every case. */
 struct ang_err *ang_kafka_handle_new(struct ang_kafka *k, rd_kafka_type_t type, rd_kafka_conf_t **conf,
                                      rd_kafka_t **ret_rk) ANG_MUST_USE;
@@ -109,6 +117,10 @@ struct ang_err *ang_kafka_check_out(const struct ang_out *rec, enum ang_class cl
 rd_kafka_headers_t *ang_kafka_headers(const struct ang_out *rec);
 /* Milliseconds until a monotonic point of time, at least 0, at most max. */
 int ang_kafka_left(int64_t until_ms, int max);
+
+/* ---- writable.c ---- */
+
+struct ang_err *ang_kafka_writable(struct ang_log *log, struct ang_writable *w, size_t n, int timeout_ms);
 
 /* ---- append.c ---- */
 
@@ -176,10 +188,14 @@ int ang_kafka_min_insync(const struct ang_topic_spec *spec);
 /* ---- writer.c, writer_open.c, fence.c ---- */
 
 #define ANG_KAFKA_TXN_TIMEOUT_MS 10000
+/* A record that was not delivered by then fails its transaction: this bounds how long a partition without a leader holds up what goes
+ * elsewhere, and is twice what a leader usually takes to move. */
+#define ANG_KAFKA_STUCK_MS 4000
 
 struct ang_kafka_writer {
     struct ang_log_writer w;
     struct ang_kafka_ctx ctx;
+    struct ang_kafka_watch watch;
     char *id;
     int txn_timeout_ms;
     rd_kafka_t *rk;

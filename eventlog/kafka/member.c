@@ -19,6 +19,7 @@ enum { API_JOIN = 11, API_HEARTBEAT = 12, API_SYNC = 14 };
 struct member {
     struct ang_log_member m;
     struct ang_kafka_ctx ctx;
+    struct ang_kafka_watch watch;
     struct ang_log_member_conf conf;
     char *group, *topic, *instance, *duty;
     rd_kafka_t *rk;
@@ -76,13 +77,6 @@ static rd_kafka_resp_err_t on_answered(rd_kafka_t *rk, int fd, const char *broke
     if (api == API_HEARTBEAT)
         m->answered_ms = err == RD_KAFKA_RESP_ERR_NO_ERROR ? m->beat_ms : 0;
     return (RD_KAFKA_RESP_ERR_NO_ERROR);
-}
-
-static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque, char *text, size_t n) {
-    rd_kafka_resp_err_t err = rd_kafka_interceptor_add_on_request_sent(rk, "angzarr", on_sent, opaque);
-    if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
-        err = rd_kafka_interceptor_add_on_response_received(rk, "angzarr", on_answered, opaque);
-    return (err);
 }
 
 /* ---- rebalance ---- */
@@ -207,7 +201,8 @@ static struct ang_err *open_consumer(struct member *m) {
     if (er != NULL)
         return (er);
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
-    AZ(rd_kafka_conf_interceptor_add_on_new(conf, "angzarr", on_new, m));
+    m->watch = (struct ang_kafka_watch){on_sent, on_answered, m};
+    ang_kafka_conf_watch(conf, &m->watch);
     return (ang_kafka_handle_new(k, RD_KAFKA_CONSUMER, &conf, &m->rk));
 }
 

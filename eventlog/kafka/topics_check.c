@@ -135,7 +135,17 @@ static const struct ang_topic_spec *spec_of(const struct ang_topic_spec *specs, 
     return (NULL);
 }
 
-static struct ang_err *check_described(rd_kafka_event_t *ev, const struct ang_topic_spec *specs, size_t n) {
+static void note_min_insync(struct ang_kafka *k, const rd_kafka_ConfigResource_t *res) {
+    size_t n;
+    const rd_kafka_ConfigEntry_t **e = rd_kafka_ConfigResource_configs(res, &n);
+    struct ang_topic *t = ang_log_topic_mut(&k->log, rd_kafka_ConfigResource_name(res));
+    ANG_PT(pthread_mutex_lock(&k->log.topics_lock));
+    t->min_insync = (int)strtol(value_of(e, n, "min.insync.replicas"), NULL, 10);
+    ANG_PT(pthread_mutex_unlock(&k->log.topics_lock));
+}
+
+static struct ang_err *check_described(struct ang_kafka *k, rd_kafka_event_t *ev, const struct ang_topic_spec *specs,
+                                       size_t n) {
     rd_kafka_resp_err_t err = rd_kafka_event_error(ev);
     const rd_kafka_DescribeConfigs_result_t *result = rd_kafka_event_DescribeConfigs_result(ev);
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR || result == NULL)
@@ -158,6 +168,7 @@ static struct ang_err *check_described(rd_kafka_event_t *ev, const struct ang_to
                                what);
         } else if (s != NULL) {
             er = check_config(res[i], s);
+            note_min_insync(k, res[i]);
         }
     }
     return (er);
@@ -178,7 +189,7 @@ struct ang_err *ang_kafka_check_topics(struct ang_kafka *k, rd_kafka_t *rk, cons
     if (ev == NULL)
         return (
             ang_err_new(ANG_E_LOG_UNREACHABLE, "%s did not say how the topics are configured in time", k->bootstrap));
-    er = check_described(ev, specs, n);
+    er = check_described(k, ev, specs, n);
     rd_kafka_event_destroy(ev);
     return (er);
 }

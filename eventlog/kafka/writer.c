@@ -2,7 +2,8 @@
  *
  *      begin ── produce ── offsets ── commit ── NULL
  *        │         │          │          ├── doubtful ────────────────▶ UNKNOWN
- *        │         └──────────┴──────────┴── lost ──▶ abort ── done ──▶ ABORT_TXN
+ *        │         └──────────┴──────────┼── lost ──▶ abort ── done ──▶ ABORT_TXN
+ *        │                               ├── not delivered in time ───▶ RETIRE
  *        └── producer is dead ──────────────────────────── failed ──▶ RETIRE
  *
  * The records go first: librdkafka registers their partitions a millisecond later, meanwhile the offsets are under way on
@@ -43,7 +44,9 @@ void ang_kafka_writer_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, voi
             w->failed = m->err;
             w->failed_rec = index;
         }
-        rec->refused = !purged && m->err != RD_KAFKA_RESP_ERR__MSG_TIMED_OUT && !ang_kafka_transient(m->err);
+        bool later = m->err == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT || ang_kafka_transient(m->err);
+        rec->refused = !purged && !later;
+        rec->undelivered = !purged && later;
         return;
     }
     rd_kafka_timestamp_type_t type;
@@ -234,6 +237,7 @@ static void set_batch(struct ang_kafka_writer *w, const struct ang_batch *batch)
     for (size_t i = 0; i < w->n_recs; i++) {
         w->recs[i].offset = ANG_OFFSET_NONE;
         w->recs[i].refused = false;
+        w->recs[i].undelivered = false;
         w->recs[i].time_ms = 0;
     }
 }
@@ -259,12 +263,34 @@ static struct ang_err *why_lost(struct ang_kafka_writer *w, struct ang_err **er)
     return (record_failed(w, w->failed, &w->recs[w->failed_rec]));
 }
 
+/* Whether a partition is to blame.  While the coordinators have not taken the positions, it is they who hold the records back. */
+static bool any_undelivered(struct ang_kafka_writer *w, bool positions) {
+    bool any = false;
+    (void)rd_kafka_poll(w->rk, 0);
+    for (size_t i = 0; i < w->n_recs; i++) {
+        w->recs[i].undelivered = w->recs[i].undelivered && positions;
+        any = any || w->recs[i].undelivered;
+    }
+    return (any);
+}
+
+/* Takes *er.  An abort would not be complete before the partition that held the records up has taken its end, so it is left to the next
+ * holder of the id, whom nobody has to wait for. */
+static struct ang_err *give_up(struct ang_err **er) {
+    struct ang_err *was = *er;
+    *er = NULL;
+    struct ang_err *now = ang_err_new_cls(ANG_E_LOG_RETIRE, ANG_RETIRE, "%s", was->msg);
+    ang_err_free(&was);
+    return (now);
+}
+
 struct ang_err *ang_kafka_writer_commit(struct ang_log_writer *writer, const struct ang_batch *batch) {
     struct ang_kafka_writer *w = (struct ang_kafka_writer *)(void *)writer;
     struct ang_err *er = check_batch(batch);
     if (er != NULL)
         return (er);
     int64_t until = ang_now_ms() + w->txn_timeout_ms;
+    bool positions = false;
     set_batch(w, batch);
     er = begin(w);
     if (er != NULL)
@@ -274,12 +300,15 @@ struct ang_err *ang_kafka_writer_commit(struct ang_log_writer *writer, const str
         ANG_KILL_POINT("after-produce");
         er = send_offsets(w, batch, until);
     }
+    positions = er == NULL;
     if (er == NULL) {
         ANG_KILL_POINT("after-offsets");
         er = commit(w, until);
     }
     if (er == NULL)
         fill_times(w);
+    else if (any_undelivered(w, positions) && er->cls == ANG_ABORT_TXN)
+        er = give_up(&er);
     else if (er->cls == ANG_ABORT_TXN || er->cls == ANG_FATAL)
         er = abort_after(w, &er);
     if (er != NULL)

@@ -41,13 +41,6 @@ static rd_kafka_resp_err_t on_answered(rd_kafka_t *rk, int fd, const char *broke
     return (RD_KAFKA_RESP_ERR_NO_ERROR);
 }
 
-static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque, char *text, size_t n) {
-    rd_kafka_resp_err_t err = rd_kafka_interceptor_add_on_request_sent(rk, "angzarr", on_sent, opaque);
-    if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
-        err = rd_kafka_interceptor_add_on_response_received(rk, "angzarr", on_answered, opaque);
-    return (err);
-}
-
 bool ang_kafka_writer_doubtful(const struct ang_log_writer *writer) {
     const struct ang_kafka_writer *w = (const struct ang_kafka_writer *)(const void *)writer;
     return (w->doubtful);
@@ -57,14 +50,16 @@ bool ang_kafka_writer_doubtful(const struct ang_log_writer *writer) {
 
 static struct ang_err *open_producer(struct ang_kafka_writer *w) {
     struct ang_kafka *k = w->ctx.k;
-    char socket[24], message[24], batch[24], txn[24];
+    char socket[24], message[24], batch[24], txn[24], stuck[24];
     (void)snprintf(txn, sizeof(txn), "%d", w->txn_timeout_ms);
+    (void)snprintf(stuck, sizeof(stuck), "%d", w->txn_timeout_ms < ANG_KAFKA_STUCK_MS ? w->txn_timeout_ms : ANG_KAFKA_STUCK_MS);
     (void)snprintf(socket, sizeof(socket), "%d", w->txn_timeout_ms < 5000 ? w->txn_timeout_ms : 5000);
     (void)snprintf(message, sizeof(message), "%lld", (long long)k->message + 2 * ANG_KAFKA_FRAMING);
     (void)snprintf(batch, sizeof(batch), "%lld", k->message < 1000000 ? (long long)k->message : 1000000LL);
     const struct ang_kafka_prop props[] = {
         {"transactional.id", w->id, ANG_PROP_MUST},
         {"transaction.timeout.ms", txn, ANG_PROP_MUST},
+        {"message.timeout.ms", stuck, ANG_PROP_TUNE},
         {"linger.ms", "0", ANG_PROP_MUST},
         /* What a transaction waits for when the one before it is still being completed. */
         {"retry.backoff.ms", "1", ANG_PROP_TUNE},
@@ -82,7 +77,8 @@ static struct ang_err *open_producer(struct ang_kafka_writer *w) {
         return (er);
     /* With a callback the flush inside commit is woken by each report; without one it polls every 10 ms. */
     rd_kafka_conf_set_dr_msg_cb(conf, ang_kafka_writer_delivered);
-    AZ(rd_kafka_conf_interceptor_add_on_new(conf, "angzarr", on_new, w));
+    w->watch = (struct ang_kafka_watch){on_sent, on_answered, w};
+    ang_kafka_conf_watch(conf, &w->watch);
     return (ang_kafka_handle_new(k, RD_KAFKA_PRODUCER, &conf, &w->rk));
 }
 

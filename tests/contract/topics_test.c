@@ -52,6 +52,20 @@ static void a_topic_that_differs_is_refused(void **state) {
     ct_topic(c, "t", 2, false);
 }
 
+static void each_partition_can_be_written(void **state) {
+    struct ct *c = *state;
+    const struct ang_topic *t = ct_topic(c, "t", 3, true);
+    struct ang_writable w[3];
+
+    for (int32_t p = 0; p < 3; p++)
+        w[p] = (struct ang_writable){t, p, "unset"};
+    ct_ok(ang_log_writable(c->log, w, 3, CT_WAIT_MS));
+    for (int32_t p = 0; p < 3; p++)
+        if (w[p].why != NULL)
+            fail_msg("partition %d: %s", p, w[p].why);
+    assert_int_equal(t->min_insync, c->kafka ? 1 : 0);
+}
+
 static void identity_is_there_and_stays(void **state) {
     struct ct *c = *state;
     const char *id = NULL, *again = NULL;
@@ -71,6 +85,7 @@ int ct_topics_tests(void) {
         T(created_once_and_found_again),
         T(missing_is_an_error_unless_created),
         T(a_topic_that_differs_is_refused),
+        T(each_partition_can_be_written),
         T(identity_is_there_and_stays),
     };
 

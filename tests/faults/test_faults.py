@@ -10,10 +10,10 @@ import pytest
 from lib import checker
 from lib.client import dones, new_root, numbers
 from lib.cluster import Fields
-from lib.procs import eventually, in_thread
-from lib.proxy import END_TXN, FIND_COORDINATOR, OFFSET_FETCH, PRODUCE, TXN_OFFSET_COMMIT
+from lib.procs import SCALE, eventually, in_thread
+from lib.proxy import END_TXN, FIND_COORDINATOR, INIT_PRODUCER_ID, OFFSET_FETCH, PRODUCE, TXN_OFFSET_COMMIT
 from faults_lib import are_members, keep_away, positions, said
-from rules_lib import barriers, events_of, new_id, still_waits
+from rules_lib import barriers, events_of, new_id, root_in, still_waits
 
 ABORTED, FAILED_PRECONDITION = 10, 9
 
@@ -54,6 +54,7 @@ def test_a_broker_that_does_not_say_who_coordinates_is_asked_again(proxy, make_s
     assert system.worker.terminate() == 0
 
 
+@pytest.mark.long
 def test_who_coordinates_is_said_so_late_that_nobody_waits_any_more(proxy, make_system, gated):
     """The answer comes when the worker has given its question for the positions up, and before the connection has timed out."""
     system = make_system({"order": gated.address}, workers=1,
@@ -66,7 +67,7 @@ def test_who_coordinates_is_said_so_late_that_nobody_waits_any_more(proxy, make_
     assert system.worker.terminate() == 0
 
 
-@pytest.mark.parametrize("how", ["cut_before", "cut_after", "mute"])
+@pytest.mark.parametrize("how", ["cut_before", pytest.param("cut_after", marks=pytest.mark.long), pytest.param("mute", marks=pytest.mark.long)])
 def test_a_connection_that_ends_while_positions_are_fetched(proxy, make_system, gated, how):
     system = make_system({"order": gated.address}, workers=1)
     system.gateway.up()
@@ -89,6 +90,24 @@ def test_the_coordinator_moves_while_positions_are_fetched(cluster, proxy, make_
     rule.held[0].answer()
     system.worker.ready(60)
     assert numbers(system.client().do("order", new_root(), timeout=60)) == [0]
+
+
+def test_a_partition_that_goes_elsewhere_during_a_takeover_holds_up_no_other(proxy, make_system, gated):
+    """A worker is about to take all partitions over when a second one joins and gets some of them."""
+    system = make_system({"order": gated.address}, workers=2, partitions=4)
+    first, second = system.workers
+    system.gateway.up()
+    rule = proxy.hold(client="w0", api=OFFSET_FETCH, times=1)
+    first.launch()
+    rule.wait(timeout=60)
+    second.launch()
+    eventually(lambda: said(first, "REVOKED"), 60, what="the first worker to lose partitions")
+    rule.release()
+    for worker in system.workers:
+        worker.ready(60)
+    client = system.client()
+    for partition in range(4):
+        assert numbers(client.do("order", root_in(partition, 4), timeout=60)) == [0]
 
 
 # ---- L1: what was answered is seen by the next owner, although its marker is late
@@ -130,7 +149,7 @@ def test_L1_an_event_whose_marker_is_late_is_seen_by_the_next_owner(cluster, pro
 
 # ---- L2: a worker that only its gateway can still hear
 
-@pytest.mark.parametrize("how", ["cut", "freeze"])
+@pytest.mark.parametrize("how", ["cut", pytest.param("freeze", marks=pytest.mark.long)])
 def test_L2_what_a_worker_without_a_log_decides_is_not_told(cluster, proxy, make_system, gated, how):
     """The worker loses Kafka and keeps its gateway; what the logic says to it is a refusal, what it says to the next owner is not."""
     system = make_system({"order": gated.address}, workers=2).up_in_order()
@@ -158,12 +177,17 @@ def test_L2_what_a_worker_without_a_log_decides_is_not_told(cluster, proxy, make
 
 # ---- L4: a sealed batch, and its owner is replaced
 
-@pytest.mark.parametrize("api", [PRODUCE, TXN_OFFSET_COMMIT, END_TXN], ids=["produce", "positions", "end"])
-@pytest.mark.parametrize("resume", ["before", "after"])
+APIS = {"produce": PRODUCE, "positions": TXN_OFFSET_COMMIT, "end": END_TXN}
+SHORT = [("end", "after"), ("positions", "before")]
+
+
+@pytest.mark.parametrize("api, resume", [pytest.param(APIS[name], resume, id=f"{resume}-{name}", marks=() if (name, resume) in SHORT else pytest.mark.long)
+                                         for name in APIS for resume in ("before", "after")])
 def test_L4_a_batch_of_an_owner_that_was_replaced_is_never_committed(cluster, proxy, make_system, gated, api, resume):
     """A request of the transaction is held on the way and its worker stands still until another has taken over; then both go on:
     the worker before the request arrives, or after it."""
-    system = make_system({"order": gated.address}, workers=2, settings={"log": {"kafka": {"transaction.timeout.ms": 60000}}}).up_in_order()
+    patient = {"log": {"kafka": {"transaction.timeout.ms": 60000, "message.timeout.ms": 60000}}}
+    system = make_system({"order": gated.address}, workers=2, settings=patient).up_in_order()
     first, second = system.workers
     client = system.client()
     root, id = new_root(), new_id()
@@ -261,7 +285,7 @@ def test_L14_positions_that_arrive_in_a_later_transaction_do_not_count(cluster, 
     worker.up(90)
     assert numbers(client.do("order", new_root(), timeout=60)) == [0]
     assert [gated.calls.of(id) for id in refused] == calls, f"refusals ran again; the late copy was answered {errors}"
-    assert positions(cluster, system)[commands].offset > at.offset
+    eventually(lambda: positions(cluster, system)[commands].offset > at.offset, 20, every=0.2, what="the position to go on")  # by its marker
 
 
 def error_of_end(frame):
@@ -298,3 +322,31 @@ def test_L14_an_end_that_arrives_in_a_later_transaction_does_not_end_it(cluster,
     assert error_of_end(end.held[0].answer()) != 0
     assert numbers(client.do("order", root, sequence + 1, timeout=60)) == [sequence + 1]
     proved(system, client, list(range(sequence + 2)))
+
+
+def test_L14_a_producer_that_is_replaced_holds_nobody_up(proxy, make_system, gated):
+    """One of the two loses a connection in a transaction; while it cannot be initialised again, the other does all commits.  Then they
+    take turns as before."""
+    system = make_system({"order": gated.address}, workers=1).up_in_order()
+    [worker] = system.workers
+    client = system.client()
+    root = new_root()
+    assert numbers(client.do("order", root)) == [0]
+    cut = proxy.cut_before(client="w0", api=TXN_OFFSET_COMMIT, txn=system.txns(worker), times=1)
+    init = proxy.hold(client="w0", api=INIT_PRODUCER_ID, txn=system.txns(worker))
+    assert numbers(client.do("order", root, 1, timeout=60)) == [1]
+    retired = re.escape(cut.requests[0].txn)
+    ends = proxy.watch(client="w0", api=END_TXN, txn=f"^{retired}$")
+    for sequence in range(2, 8):
+        begun = time.monotonic()
+        assert numbers(client.do("order", root, sequence, timeout=60)) == [sequence]
+        assert time.monotonic() - begun < 2 * SCALE, "it waited for the one that is replaced"
+    assert init.wait().txn == cut.requests[0].txn and not init.held[0].over.is_set()
+    assert ends.hits == 0, "a producer that is not initialised ended a transaction"
+    init.release()
+    sequence = 8
+    while ends.hits == 0 and sequence < 40:
+        assert numbers(client.do("order", root, sequence, timeout=60)) == [sequence]
+        sequence += 1
+    assert ends.hits > 0, "the new producer is never used"
+    proved(system, client, list(range(sequence)))

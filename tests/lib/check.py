@@ -68,6 +68,7 @@ GROUPS = [
     Group("examples", "", pytest=("examples",)),
     Group("e2e-embedded", "dev", pytest=(E2E, "--log=embedded"), minutes=15),
     Group("e2e-kafka", "dev", pytest=(E2E, "--log=kafka"), minutes=20),
+    Group("faults", "dev", pytest=("tests/faults", "-m", "not long", "--seed=4711"), minutes=10),
     Group("quickstart", "release", command=("./quickstart",)),
     Group("quickstart-kafka", "release", command=("./quickstart", "--kafka")),
     Group("asan-unit", "asan", label="unit"),

@@ -37,13 +37,18 @@ static struct ang_err *call_fence(struct ang_log *log) {
     return (ang_log_fence(log, "id", 500));
 }
 
+static struct ang_err *call_writable(struct ang_log *log) {
+    struct ang_writable w = {.topic = ang_log_topic(log, "t"), .partition = 0};
+    return (ang_log_writable(log, &w, 1, 500));
+}
+
 static void each_call_is_bounded(void **state) {
     static const struct {
         const char *what;
         struct ang_err *(*call)(struct ang_log *);
     } rows[] = {
         {"identity", call_identity}, {"topics", call_topics}, {"positions", call_positions},
-        {"writer", call_writer},     {"fence", call_fence},
+        {"writer", call_writer},     {"fence", call_fence},   {"writable", call_writable},
     };
     char key[] = "bootstrap.servers", value[] = SERVERS;
     struct ang_kv kv = {key, value, 1};

@@ -177,11 +177,34 @@ static void wait_ends_in_time(void **state) {
     ang_opq_fini(&q);
 }
 
+static void *wake_it(void *arg) {
+    ang_opq_wake(arg);
+    return (NULL);
+}
+
+/* A wake that comes before the wait counts, once; it queues nothing. */
+static void a_wake_ends_a_wait(void **state) {
+    struct ang_opq q;
+    pthread_t t;
+    int wakes = 0;
+
+    ang_opq_init(&q, count_wake, &wakes);
+    ang_opq_wake(&q);
+    assert_int_equal(wakes, 1);
+    assert_false(ang_opq_wait(&q, ang_now_ms() + 60000));
+    assert_false(ang_opq_wait(&q, ang_now_ms() + 10));
+    ANG_PT(pthread_create(&t, NULL, wake_it, &q));
+    assert_false(ang_opq_wait(&q, ANG_NEVER));
+    ANG_PT(pthread_join(t, NULL));
+    assert_int_equal(ang_opq_run(&q), 0);
+    ang_opq_fini(&q);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_order_and_woken_once), cmocka_unit_test(closed_queue_shuts_ops_down),
         cmocka_unit_test(many_threads_push),       cmocka_unit_test(close_while_threads_push),
-        cmocka_unit_test(wait_ends_in_time),
+        cmocka_unit_test(wait_ends_in_time),       cmocka_unit_test(a_wake_ends_a_wait),
     };
 
     return (cmocka_run_group_tests(tests, NULL, NULL));
