@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #define RECS 1000
-#define WRITE_BYTES (1 << 20)
 #define TELL_MS 2000
 #define NOTE_MS 1000
 
@@ -308,7 +307,7 @@ static struct ang_err *read_all(struct restoring *rs, size_t n_takes) {
             ang_rec_free(&recs[i]);
         }
         show(rs);
-        if (n > 0 && (rs->open == 0 || ang_store_batch_bytes(rs->sb) > WRITE_BYTES)) {
+        if (n > 0 && (rs->open == 0 || ang_store_batch_bytes(rs->sb) >= ANG_STORE_BULK_BYTES)) {
             er = write_out(rs);
             if (er != NULL)
                 return (er);
@@ -348,7 +347,7 @@ struct ang_err *restore(struct lane *l, const struct take *takes, size_t n, cons
     struct ang_err *er;
     size_t i;
 
-    rs.sb = ang_store_batch_new(worker_store(l->worker));
+    rs.sb = ang_store_batch_new_bulk(worker_store(l->worker));
     rs.src = ang_calloc(n * 2, sizeof *rs.src);
     er = ang_log_reader_open(l->log, &conf, &rs.reader);
     for (i = 0; er == NULL && i < n; i++) {

@@ -5,6 +5,7 @@
  * it meets a column family that is gone: so a batch that has outlived one never gets there. */
 #include <stdlib.h>
 
+#include "statestore/bulk.h"
 #include "statestore/store_priv.h"
 
 struct target {
@@ -17,6 +18,7 @@ struct ang_store_batch {
 #define ANG_STORE_BATCH_MAGIC 0x57a7e503
     struct ang_store *st;
     rocksdb_writebatch_t *rows;
+    struct ang_bulk *bulk; /* not NULL: rows are collected there */
     struct target *targets;
     size_t n_targets, cap_targets;
     struct ang_buf value; /* scratch */
@@ -35,11 +37,19 @@ struct ang_store_batch *ang_store_batch_new(struct ang_store *st) {
     return (b);
 }
 
+struct ang_store_batch *ang_store_batch_new_bulk(struct ang_store *st) {
+    struct ang_store_batch *b = ang_store_batch_new(st);
+
+    b->bulk = ang_bulk_new();
+    return (b);
+}
+
 void ang_store_batch_free(struct ang_store_batch *b) {
     if (b == NULL)
         return;
     ANG_CHECK(b, ANG_STORE_BATCH_MAGIC);
     rocksdb_writebatch_destroy(b->rows);
+    ang_bulk_free(b->bulk);
     ang_buf_fini(&b->value);
     ang_buf_fini(&b->indexed);
     ang_err_free(&b->er);
@@ -51,6 +61,8 @@ void ang_store_batch_free(struct ang_store_batch *b) {
 void ang_store_batch_clear(struct ang_store_batch *b) {
     ANG_CHECK(b, ANG_STORE_BATCH_MAGIC);
     rocksdb_writebatch_clear(b->rows);
+    if (b->bulk != NULL)
+        ang_bulk_clear(b->bulk);
     b->n_targets = 0;
     ang_buf_clear(&b->indexed);
     ang_err_free(&b->er);
@@ -60,6 +72,8 @@ size_t ang_store_batch_bytes(const struct ang_store_batch *b) {
     size_t n;
 
     ANG_CHECK(b, ANG_STORE_BATCH_MAGIC);
+    if (b->bulk != NULL)
+        return (ang_bulk_bytes(b->bulk));
     (void)rocksdb_writebatch_data(b->rows, &n);
     return (n);
 }
@@ -113,13 +127,19 @@ static bool begin(struct ang_store_batch *b, struct ang_store_part *part) {
 }
 
 static void put(struct ang_store_batch *b, struct ang_store_part *part, struct ang_key *key, struct ang_slice value) {
-    rocksdb_writebatch_put_cf(b->rows, part->cf, (const char *)key->p, key->n,
-                              value.n == 0 ? "" : (const char *)value.p, value.n);
+    if (b->bulk != NULL)
+        ang_bulk_add(b->bulk, part, ang_key_slice(key), value, false);
+    else
+        rocksdb_writebatch_put_cf(b->rows, part->cf, (const char *)key->p, key->n,
+                                  value.n == 0 ? "" : (const char *)value.p, value.n);
     ang_key_fini(key);
 }
 
 static void del(struct ang_store_batch *b, struct ang_store_part *part, struct ang_key *key) {
-    rocksdb_writebatch_delete_cf(b->rows, part->cf, (const char *)key->p, key->n);
+    if (b->bulk != NULL)
+        ang_bulk_add(b->bulk, part, ang_key_slice(key), ANG_SLICE_NONE, true);
+    else
+        rocksdb_writebatch_delete_cf(b->rows, part->cf, (const char *)key->p, key->n);
     ang_key_fini(key);
 }
 
@@ -275,6 +295,7 @@ void ang_store_forget_commands(struct ang_store_batch *b, struct ang_store_part 
     static const enum ang_kind kinds[] = {ANG_KIND_DONE, ANG_KIND_REFUSAL};
     struct ang_key lower, upper;
 
+    AN(b->bulk == NULL);
     if (!begin(b, part))
         return;
     for (size_t i = 0; i < ANG_COUNT(kinds); i++) {
@@ -351,7 +372,13 @@ struct ang_err *ang_store_write(struct ang_store_batch *b) {
         if (age < 0 || age >= ANG_STORE_STAMP_MS)
             put_stamp(b, t->part, now);
     }
-    er = ang_rows_write(b->st, b->rows, b->n_targets > 0 ? b->targets[0].part->name : b->st->path, "write a batch");
+    if (b->bulk != NULL && ang_bulk_bytes(b->bulk) >= ANG_STORE_BULK_BYTES) {
+        er = ang_bulk_write(b->bulk);
+    } else {
+        if (b->bulk != NULL)
+            ang_bulk_put_into(b->bulk, b->rows);
+        er = ang_rows_write(b->st, b->rows, b->n_targets > 0 ? b->targets[0].part->name : b->st->path, "write a batch");
+    }
     if (er != NULL)
         goto out;
     for (size_t i = 0; i < b->n_targets; i++) {
