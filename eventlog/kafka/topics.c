@@ -4,6 +4,7 @@
 
 #include "eventlog/kafka/kafka_priv.h"
 
+#define LED_MS 3000
 #define ASK_AGAIN_MS     50
 #define DELETE_RETENTION "604800000" /* 7 d: a reader that was away for less sees every tombstone */
 #define ALREADY_THERE(e) ((e) == RD_KAFKA_RESP_ERR_NO_ERROR || (e) == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
@@ -124,22 +125,33 @@ static struct ang_err *is_missing(const struct ang_topic_spec *s) {
                     s->compact ? "compact" : "delete", (long long)s->max_message, ang_kafka_min_insync(s)));
 }
 
-/* Whether all are there with a leader for each partition.  Names the first that is not in why. */
-static bool all_led(const rd_kafka_metadata_t *md, const struct ang_topic_spec *specs, size_t n, char *why,
-                    size_t n_why) {
+enum readiness { NOT_THERE, NOT_LED, LED };
+
+/* Of all partitions; names the first that is not LED in why. */
+static enum readiness readiness(const rd_kafka_metadata_t *md, const struct ang_topic_spec *specs, size_t n, char *why,
+                                size_t n_why) {
+    enum readiness r = LED;
     for (size_t i = 0; i < n; i++) {
         const rd_kafka_metadata_topic_t *t = find(md, specs[i].name);
         if (t == NULL || t->partition_cnt == 0) {
             (void)snprintf(why, n_why, "topic %s is not there yet", specs[i].name);
-            return (false);
+            return (NOT_THERE);
         }
-        for (int p = 0; p < t->partition_cnt; p++) {
+        for (int p = 0; r == LED && p < t->partition_cnt; p++) {
             if (t->partitions[p].leader < 0) {
                 (void)snprintf(why, n_why, "%s/%d has no leader", specs[i].name, p);
-                return (false);
+                r = NOT_LED;
             }
         }
     }
+    return (r);
+}
+
+/* New topics get their leaders at once.  One that stays without concerns its partition alone, which others need not wait for. */
+static bool go_on(enum readiness r, int64_t led_by_ms, const char *why) {
+    if (r != NOT_LED || ang_now_ms() < led_by_ms)
+        return (r == LED);
+    ANG_LOG(ANG_LOG_WARN, "LOG-LEADERLESS", "a partition has no leader; going on with the others", "which", why);
     return (true);
 }
 
@@ -166,7 +178,7 @@ static void fill_handles(struct ang_kafka *k, const struct ang_topic_spec *specs
 struct ang_err *ang_kafka_ensure_topics(struct ang_log *log, const struct ang_topic_spec *specs, size_t n, bool create,
                                         int timeout_ms) {
     struct ang_kafka *k = ang_kafka_of(log);
-    int64_t until = ang_now_ms() + timeout_ms;
+    int64_t until = ang_now_ms() + timeout_ms, led_by = ang_now_ms() + LED_MS;
     char why[512] = "no broker answered";
     rd_kafka_t *rk;
     struct ang_err *er = ang_kafka_admin(k, &rk);
@@ -187,7 +199,7 @@ struct ang_err *ang_kafka_ensure_topics(struct ang_log *log, const struct ang_to
             continue;
         }
         er = missing_ones(rk, md, specs, n, create, until);
-        if (er == NULL && all_led(md, specs, n, why, sizeof(why))) {
+        if (er == NULL && go_on(readiness(md, specs, n, why, sizeof(why)), led_by, why)) {
             er = ang_kafka_check_topics(k, rk, md, specs, n, until);
             done = true;
         } else if (er == NULL) {

@@ -118,13 +118,14 @@ def test_L10_a_partition_that_cannot_be_written_is_set_aside(make, name, how):
 
 
 @pytest.mark.long
-def test_L10_a_partition_that_cannot_be_written_is_taken_over_when_it_can(make):
+@pytest.mark.parametrize("how", ["too few in sync", "shut down"])
+def test_L10_a_partition_that_cannot_be_written_is_taken_over_when_it_can(make, how):
     """All workers are killed while it is set aside: the others are taken over at once, and it too when it can be written."""
-    system, victim = make("events", "too few in sync", workers=2, settings={"topology": {"replication": 2}})  # as many as there still are
+    system, victim = make("events", how, workers=2, settings={"topology": {"replication": 2}})  # as many as there still are
     commands = Commands(system.client())
     for partition in range(PARTITIONS):
         commands.do(partition)
-    end(victim, "too few in sync")
+    end(victim, how)
     held = in_thread(commands.do, BAD)
     eventually(lambda: any(said(w, "PARTITION-ASIDE") for w in system.workers), 30, what="the partition to be set aside")
     for worker in system.workers:
