@@ -167,7 +167,7 @@ def test_L13_a_copy_of_a_refused_call_gets_its_refusal_and_does_not_run(make_sys
     system = make_system({"order": logic.address}, two=True, partitions=1).up()
     gateway = by_hand(system)
     root, key, id = new_root(), new_id(), new_id()
-    command = book("order", root, what="flaky", n=1, value=FAILED_PRECONDITION, text="details", id=id)
+    command = book("order", root, what="flaky", n=1, value=FAILED_PRECONDITION, id=id)
     start = gateway.send(command, key, 1)
     first = gateway.answer(key, 1)
     assert (first.code, first.message) == (FAILED_PRECONDITION, "not yet: call 1 of 1")
