@@ -238,6 +238,8 @@ static void apply_work(struct batch *b, struct ang_store_batch *sb, struct work 
 
             ang_store_put_book(sb, store, &w->root_id, &book, w->book.cover.correlation_id);
             note(&bp->next_event, out->offset);
+            if (out->offset + 1 == bp->next_event)
+                bp->last_event = out->key;
             if (done.time_ms == 0)
                 done.time_ms = out->time_ms;
         } else if (e->kind == EFFECT_SNAPSHOT) {
@@ -279,6 +281,7 @@ void batch_apply(struct batch *b) {
     struct lane *l = b->lane;
     struct ang_store_batch *sb = ang_store_batch_new(worker_store(l->worker));
     const struct ang_out *rec = b->recs;
+    struct ang_buf mark = {NULL, 0, 0};
     struct ang_err *er;
     struct work *w;
     size_t i, n;
@@ -293,8 +296,10 @@ void batch_apply(struct batch *b) {
         struct batch_part *bp = &b->parts[i];
         struct ang_store_part *store = bp->part->shard->store;
 
-        if (bp->next_event > 0)
-            ang_store_put_position(sb, store, l->domain->events->name, bp->next_event, ANG_SLICE_NONE);
+        if (bp->next_event > 0) {
+            restore_mark(&mark, bp->next_event - 1, bp->last_event);
+            ang_store_put_position(sb, store, l->domain->events->name, bp->next_event, ang_buf_slice(&mark));
+        }
         if (bp->refusals_until_ms > 0)
             ang_store_put_position(
                 sb, store, REFUSALS_ROW,
@@ -319,5 +324,6 @@ void batch_apply(struct batch *b) {
     } else {
         prune(b);
     }
+    ang_buf_fini(&mark);
     ang_store_batch_free(sb);
 }

@@ -214,6 +214,7 @@ struct batch_part {
     int64_t prune_before_ms;   /* log time; 0: not now */
     int64_t refusals_floor_ms; /* of the batches before */
     int64_t next_event, next_snapshot, refusals_until_ms; /* filled in by batch_apply; 0: none */
+    struct ang_slice last_event; /* key of the one before next_event */
 };
 
 struct poison { /* an input whose outcome the log does not take */
@@ -532,6 +533,9 @@ struct ang_err *owning_audit(struct lane *l, struct ang_owners *os, const int32_
 /* ---- restore.c: from the log into the store; takeover thread ---- */
 /* "<root>[@edition][/<10 digits>]", with the digits when ret_first is not NULL; ret_id points into key. */
 bool restore_key(struct ang_slice key, struct ang_root *ret_id, uint32_t *ret_first);
+/* Of the last event that a store has applied, kept with its position in the events topic: a log in which another record stands there is
+ * another log (lane.md L18).  "<offset>:<key>" */
+void restore_mark(struct ang_buf *b, int64_t offset, struct ang_slice key); /* replaces what b holds */
 struct ang_err *restore(struct lane *l, const struct take *takes, size_t n, const char *barrier_id) ANG_MUST_USE;
 
 /* ---- health.c ---- */

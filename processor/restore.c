@@ -14,6 +14,8 @@ struct source { /* one topic of one part */
     struct ang_store_part *store;
     int64_t begin, next, end; /* end: the barrier, when it is known */
     int64_t refusals_until_ms; /* of its refusals that still count */
+    struct ang_buf mark;       /* of the last event */
+    bool marked;               /* that record is to be read again, to see whether it is the same log */
     bool done;
 };
 
@@ -170,6 +172,36 @@ static void take_own(struct restoring *rs, struct source *s, const struct ang_re
         s->refusals_until_ms = until_ms;
 }
 
+void restore_mark(struct ang_buf *b, int64_t offset, struct ang_slice key) {
+    ang_buf_clear(b);
+    ang_buf_addf(b, "%lld:", (long long)offset);
+    ang_buf_add_slice(b, key);
+}
+
+static bool take_mark(struct ang_slice mark, int64_t *ret_offset, struct ang_slice *ret_key) {
+    const uint8_t *colon = mark.n == 0 ? NULL : memchr(mark.p, ':', mark.n);
+    uint64_t offset;
+
+    if (colon == NULL || !ang_slice_to_u64(ang_slice_of(mark.p, (size_t)(colon - mark.p)), &offset))
+        return (false);
+    *ret_offset = (int64_t)offset;
+    *ret_key = ang_slice_of(colon + 1, mark.n - (size_t)(colon + 1 - mark.p));
+    return (true);
+}
+
+/* The first record of a source whose last event is known.  It may have been erased since: then another one comes first. */
+static struct ang_err *check_mark(struct source *s, const struct ang_rec *rec) {
+    struct ang_slice key;
+    int64_t offset;
+
+    s->marked = false;
+    if (!take_mark(ang_buf_slice(&s->mark), &offset, &key) || rec->offset != offset || ang_slice_eq(rec->key, key))
+        return (NULL);
+    return (ang_err_new(ANG_E_LOG_POSITION, "%s/%d: offset %lld holds \"%.*s\", the state store has applied \"%.*s\" there: it is of another log",
+                        s->topic->name, s->take->partition, (long long)offset, (int)(rec->key.n > 80 ? 80 : rec->key.n),
+                        (const char *)rec->key.p, (int)(key.n > 80 ? 80 : key.n), (const char *)key.p));
+}
+
 static struct source *source_of(struct restoring *rs, const struct ang_rec *rec) {
     size_t i;
 
@@ -179,11 +211,12 @@ static struct source *source_of(struct restoring *rs, const struct ang_rec *rec)
     return (NULL);
 }
 
-static void take_record(struct restoring *rs, const struct ang_rec *rec) {
+static struct ang_err *take_record(struct restoring *rs, const struct ang_rec *rec) {
     struct source *s = source_of(rs, rec);
+    struct ang_err *er = s != NULL && s->marked ? check_mark(s, rec) : NULL;
 
-    if (s == NULL || s->done)
-        return;
+    if (er != NULL || s == NULL || s->done || rec->offset < s->begin)
+        return (er);
     rs->records++;
     s->next = rec->offset + 1;
     if (is_barrier(rs, rec)) {
@@ -193,9 +226,11 @@ static void take_record(struct restoring *rs, const struct ang_rec *rec) {
         take_own(rs, s, rec);
     } else if (s->topic == rs->lane->domain->events) {
         take_events(rs, s, rec);
+        restore_mark(&s->mark, rec->offset, rec->key);
     } else {
         take_snapshot(rs, s, rec);
     }
+    return (NULL);
 }
 
 static struct ang_err *write_out(struct restoring *rs) {
@@ -206,7 +241,7 @@ static struct ang_err *write_out(struct restoring *rs) {
         const struct source *s = &rs->src[i];
 
         if (s->next > 0)
-            ang_store_put_position(rs->sb, s->store, s->topic->name, s->next, ANG_SLICE_NONE);
+            ang_store_put_position(rs->sb, s->store, s->topic->name, s->next, ang_buf_slice(&s->mark));
         if (s->refusals_until_ms > s->take->refusals_until_ms)
             ang_store_put_position(rs->sb, s->store, REFUSALS_ROW, s->refusals_until_ms, ANG_SLICE_NONE);
     }
@@ -295,17 +330,18 @@ static void forget_holds(const struct restoring *rs) {
 static struct ang_err *read_all(struct restoring *rs, size_t n_takes) {
     struct ang_rec *recs[RECS];
     int64_t tell_ms = ang_now_ms() + TELL_MS, note_ms = ang_now_ms() + NOTE_MS;
-    struct ang_err *er;
+    struct ang_err *er = NULL;
     size_t i, n;
 
     while (rs->open > 0) {
         er = ang_log_reader_poll(rs->reader, recs, RECS, 500, &n);
-        if (er != NULL)
-            return (er);
         for (i = 0; i < n; i++) {
-            take_record(rs, recs[i]);
+            if (er == NULL)
+                er = take_record(rs, recs[i]);
             ang_rec_free(&recs[i]);
         }
+        if (er != NULL)
+            return (er);
         show(rs);
         if (n > 0 && (rs->open == 0 || ang_store_batch_bytes(rs->sb) >= ANG_STORE_BULK_BYTES)) {
             er = write_out(rs);
@@ -328,16 +364,21 @@ static struct ang_err *read_all(struct restoring *rs, size_t n_takes) {
 
 static struct ang_err *add_source(struct restoring *rs, const struct take *take, const struct ang_topic *topic) {
     struct source *s = &rs->src[rs->n++];
+    struct ang_slice key;
     struct ang_err *er;
+    int64_t from;
 
     *s = (struct source){.topic = topic, .take = take, .store = rs->lane->parts[take->partition].shard->store};
     rs->open++;
-    er = ang_store_position(s->store, topic->name, &s->next, NULL);
+    er = ang_store_position(s->store, topic->name, &s->next, &s->mark);
     if (er != NULL)
         return (er);
     s->begin = s->next < 0 ? 0 : s->next;
+    s->marked = s->next >= 0 && take_mark(ang_buf_slice(&s->mark), &from, &key);
+    if (!s->marked)
+        from = s->next < 0 ? ANG_OFFSET_BEGIN : s->next;
     s->end = take->barrier[topic == rs->lane->domain->events ? 0 : 1];
-    return (ang_log_reader_add(rs->reader, topic, take->partition, s->next < 0 ? ANG_OFFSET_BEGIN : s->next));
+    return (ang_log_reader_add(rs->reader, topic, take->partition, from));
 }
 
 struct ang_err *restore(struct lane *l, const struct take *takes, size_t n, const char *barrier_id) {
@@ -367,6 +408,8 @@ struct ang_err *restore(struct lane *l, const struct take *takes, size_t n, cons
                 ANG_F("%lld", (long long)(ang_now_ms() - began)));
     ang_log_reader_close(rs.reader);
     ang_store_batch_free(rs.sb);
+    for (i = 0; i < rs.n; i++)
+        ang_buf_fini(&rs.src[i].mark);
     free(rs.src);
     return (er);
 }

@@ -1,5 +1,8 @@
 """What is checked before anything is served: the topics' durability (lane.md L17), and whether the store belongs to the log (L18)."""
 
+import os
+import shutil
+
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
@@ -40,8 +43,9 @@ def dropped(system):
     return [line["reason"] for line in system.worker.log_lines() if line["id"] == "STORE-DROPPED"]
 
 
-def test_L18_a_store_of_topics_that_were_made_anew_is_not_believed(broker, make_system, make_logic):
-    """The log has begun again at 0, and lies behind what the store has applied."""
+@pytest.mark.parametrize("events", [0, 30])
+def test_L18_a_store_of_topics_that_were_made_anew_is_not_believed(broker, make_system, make_logic, events):
+    """The log has begun again at 0, and lies behind what the store has applied; or has come past it with other events."""
     system = make_system({"order": make_logic().address}, partitions=1).up()
     root = new_root()
     for i in range(5):
@@ -54,8 +58,19 @@ def test_L18_a_store_of_topics_that_were_made_anew_is_not_believed(broker, make_
     [deleted] = admin.delete_consumer_groups([system.topic("order.aggregate")]).values()
     deleted.result(20)
     eventually(lambda: not [t for t in admin.list_topics(timeout=10).topics if t.startswith(system.prefix)])
+    store = os.path.join(system.folder, "state", "w0")
+    if events:
+        os.rename(store, store + ".kept")
+        system.up()
+        client, other = system.client(), new_root()
+        for i in range(events):
+            client.do("order", other, sequence=i)
+        assert system.worker.terminate() == 0
+        shutil.rmtree(store)
+        os.rename(store + ".kept", store)
     system.up()
     client = system.client()
+    assert not events or len(client.event_book("order", other).pages) == events
     assert client.event_book("order", root).next_sequence == 0
     assert numbers(client.do("order", root)) == [0]
 
