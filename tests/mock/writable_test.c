@@ -53,17 +53,21 @@ static struct ang_err *commit_two(struct mock *m, struct ang_log_writer *w, stru
 }
 
 /* Bounded by the records' time-out, not by the transaction's, and nobody waits for an abort. */
-static void a_partition_without_a_leader_is_named(void **state) {
+static void a_partition_whose_leader_is_away_is_named(void **state) {
     struct mock m;
     struct ang_out recs[2];
     start(&m);
+    /* Not without a leader at all: librdkafka's mock broker (2.4 to 2.8) ends the process when something is produced to such a one. */
+    AZ(rd_kafka_mock_partition_set_leader(m.cluster, "out", 1, 2));
+    AZ(rd_kafka_mock_coordinator_set(m.cluster, "transaction", "stuck", 1));
+    AZ(rd_kafka_mock_coordinator_set(m.cluster, "group", "group", 1));
     struct ang_log_writer *w = NULL;
     struct ang_err *er = ang_log_writer_open(m.log, "stuck", 10000, &w);
     assert_null(er);
     er = commit_two(&m, w, recs);
     assert_null(er);
     assert_false(recs[0].undelivered || recs[1].undelivered);
-    AZ(rd_kafka_mock_partition_set_leader(m.cluster, "out", 1, -1));
+    AZ(rd_kafka_mock_broker_set_down(m.cluster, 2));
     int64_t began = ang_now_ms();
     er = commit_two(&m, w, recs);
     int64_t took = ang_now_ms() - began;
@@ -107,7 +111,7 @@ static void a_coordinator_that_is_silent_is_not_taken_for_a_partition(void **sta
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(leaders_are_looked_at_one_by_one),
-        cmocka_unit_test(a_partition_without_a_leader_is_named),
+        cmocka_unit_test(a_partition_whose_leader_is_away_is_named),
         cmocka_unit_test(a_coordinator_that_is_silent_is_not_taken_for_a_partition),
     };
     return (cmocka_run_group_tests(tests, NULL, NULL));
