@@ -8,7 +8,7 @@ enum answer_field { DOMAIN = 1, ROOT, EDITION, COMMAND_ID, ATTEMPT, FINAL, CODE,
 
 struct parsed {
     struct ang_slice domain, root, edition, command_id, message, response;
-    uint64_t attempt, code;
+    uint64_t attempt, final, code;
     const uint8_t *trailers; /* where the first one begins; NULL: none */
 };
 
@@ -52,6 +52,8 @@ static struct ang_err *parse(unsigned i, struct ang_slice raw, struct parsed *re
             er = take_bytes(i, &f, 128, ".command_id", &ret->command_id);
         else if (f.number == ATTEMPT)
             er = take_uint(i, &f, ".attempt", &ret->attempt);
+        else if (f.number == FINAL)
+            er = take_uint(i, &f, ".final", &ret->final);
         else if (f.number == CODE)
             er = take_uint(i, &f, ".code", &ret->code);
         else if (f.number == MESSAGE)
@@ -120,6 +122,7 @@ static struct ang_err *decode_one(unsigned i, struct ang_slice raw, const struct
         .domain = ang_topology_domain(t, p.domain), .root = p.root.p, .edition = p.edition, .command_id = p.command_id};
     a.attempt = (uint32_t)p.attempt;
     a.code = (uint32_t)p.code;
+    a.final = p.final != 0;
     a.response = p.response;
     if (a.id.domain == NULL)
         return (NULL);

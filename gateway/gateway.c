@@ -139,6 +139,7 @@ static void deliver_one(struct ang_gateway *g, const struct ang_answer *a) {
                .command_id = ang_slice_str(a->command_id)},
         .attempt = a->attempt,
         .code = a->code,
+        .final = a->final,
         .response = a->response == NULL ? ANG_SLICE_NONE : ang_blob_slice(a->response),
         .status = a->status,
     };

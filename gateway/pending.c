@@ -265,7 +265,7 @@ void ang_pending_answer(struct ang_pending *p, const struct ang_pending_answer *
             finish(p, call, a->response, NULL, now_ms);
         } else if (call->last_attempt != a->attempt) {
             continue;
-        } else if (!leaves_open(a->code) || now_ms >= call->copies_ms) {
+        } else if (a->final || !leaves_open(a->code) || now_ms >= call->copies_ms) {
             finish(p, call, ANG_SLICE_NONE, ang_status_dup(a->status), now_ms);
             return; /* an attempt belongs to one call */
         } else {

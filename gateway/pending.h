@@ -104,6 +104,7 @@ struct ang_pending_answer { /* borrows */
     struct ang_pending_id id;
     uint32_t attempt;
     uint32_t code;
+    bool final;                      /* no copy will end otherwise, whatever the code says */
     struct ang_slice response;       /* code OK */
     const struct ang_status *status; /* any other code */
 };

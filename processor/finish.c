@@ -153,6 +153,7 @@ static struct ang_answer *answer_of(struct work *w) {
     a->partition = w->part->no;
     a->position = w->offset;
     a->code = w->code;
+    a->final = !w->open_status;
     a->status = w->status == NULL ? NULL : ang_status_dup(w->status);
     a->response = w->response == NULL ? NULL : ang_blob_ref(w->response);
     return (a);

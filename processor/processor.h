@@ -56,6 +56,7 @@ struct ang_answer {
     int32_t partition;
     int64_t position;     /* of the commands topic: this record */
     uint32_t code;        /* ANG_OK: response holds an encoded CommandResponse; else status is set */
+    bool final;           /* no copy of the command will end otherwise; false: its outcome is open */
     struct ang_status *status;
     struct ang_blob *response;
 };

@@ -19,7 +19,7 @@ static void put_answer(struct ang_buf *b, struct ang_buf *tmp, const struct ang_
     ang_wire_put_str(b, 3, a->edition);
     ang_wire_put_str(b, 4, a->command_id);
     ang_wire_put_uint(b, 5, a->attempt);
-    ang_wire_put_uint(b, 6, 1);
+    ang_wire_put_uint(b, 6, a->final);
     ang_wire_put_uint(b, 7, a->code);
     if (a->status != NULL)
         ang_wire_put_str(b, 8, a->status->msg);

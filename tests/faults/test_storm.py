@@ -1,7 +1,7 @@
 """Load and random faults; then every command that anybody sent is accounted for.
 
-    ANGZARR_FAULTS_COMMANDS   answered OK at least (default 1500; the long form is 100000)
-    ANGZARR_FAULTS_COUNT      faults at least (default 5; the long form makes one after the other until the commands are done)
+    ANGZARR_FAULTS_COMMANDS   answered OK at least (default 1000; the long form is 100000)
+    ANGZARR_FAULTS_COUNT      faults at least (default 4; the long form makes one after the other until the commands are done)
 """
 
 import os
@@ -20,8 +20,8 @@ from faults_lib import are_members
 from rules_lib import partition_of, root_in
 from storm import Storm
 
-COMMANDS = int(os.environ.get("ANGZARR_FAULTS_COMMANDS", "1500"))
-COUNT = int(os.environ.get("ANGZARR_FAULTS_COUNT", "5"))
+COMMANDS = int(os.environ.get("ANGZARR_FAULTS_COMMANDS", "1000"))
+COUNT = int(os.environ.get("ANGZARR_FAULTS_COUNT", "4"))
 DOMAINS = ("order", "cart")
 PARTITIONS = 6
 SESSION = 6      # seconds, worker.session_timeout

@@ -77,10 +77,12 @@ static void test_what_a_worker_writes(void **state) {
     assert_int_equal(seen.n, 1); /* a domain that we do not know is somebody else's */
     assert_ptr_equal(seen.last.id.domain, &orders);
     assert_int_equal(seen.last.attempt, 7);
+    assert_true(seen.last.final);
     assert_int_equal(seen.last.code, ANG_OK);
     assert_string_equal(seen.text, "response|whatif|id-1");
 
     a.response.len = 0;
+    a.final = false;
     a.code = ANG_FAILED_PRECONDITION;
     a.message = s_refused;
     a.trailers = trailers;
@@ -88,6 +90,7 @@ static void test_what_a_worker_writes(void **state) {
     assert_null(decode(ang_slice_of(bytes, angzarr__ext__answers__pack(&m, bytes))));
     assert_int_equal(seen.n, 1);
     assert_int_equal(seen.last.code, ANG_FAILED_PRECONDITION);
+    assert_false(seen.last.final);
     assert_string_equal(seen.text, "refused|whatif|id-1|x-key=v|x-two-bin=");
 
     assert_null(decode(ANG_SLICE_NONE)); /* "attached" */
