@@ -20,6 +20,14 @@ ABORTED, FAILED_PRECONDITION = 10, 9
 pytestmark = pytest.mark.timeout(300)
 
 
+def until_hit(rule, seconds=20):
+    """For as long as nothing of it was seen: the two writers take turns, but one that is replaced has none meanwhile."""
+    until = time.monotonic() + seconds * SCALE
+    while rule.hits == 0 and time.monotonic() < until:
+        yield
+        time.sleep(0.05)
+
+
 def proved(system, client, expected):
     """The log holds these numbers and no others, in order, and queries say the same."""
     records = system.reader().stored("order")
@@ -269,7 +277,7 @@ def test_L14_positions_that_arrive_in_a_later_transaction_do_not_count(cluster, 
 
     end = proxy.hold(client="w0", api=END_TXN, txn=f"^{re.escape(old.txn)}$", times=1)
     jobs = []
-    while end.hits == 0 and len(jobs) < 4:  # the two writers take turns
+    for _ in until_hit(end):
         jobs.append(in_thread(refuse))
         still_waits(jobs[-1], 1)
     end.wait()
@@ -306,7 +314,7 @@ def test_L14_an_end_that_arrives_in_a_later_transaction_does_not_end_it(cluster,
     old = rule.requests[0]
     end = proxy.hold(client="w0", api=END_TXN, txn=f"^{re.escape(old.txn)}$", times=1)
     sequence, job = 2, None
-    while end.hits == 0 and sequence < 6:  # the two writers take turns
+    for _ in until_hit(end):
         job = in_thread(lambda n=sequence: client.do("order", root, n, timeout=100))
         if not still_waits(job, 1):
             assert numbers(job.result()) == [sequence]
@@ -345,7 +353,7 @@ def test_L14_a_producer_that_is_replaced_holds_nobody_up(proxy, make_system, gat
     assert ends.hits == 0, "a producer that is not initialised ended a transaction"
     init.release()
     sequence = 8
-    while ends.hits == 0 and sequence < 40:
+    for _ in until_hit(ends):
         assert numbers(client.do("order", root, sequence, timeout=60)) == [sequence]
         sequence += 1
     assert ends.hits > 0, "the new producer is never used"
