@@ -11,7 +11,7 @@ build=(gcc libc6-dev cmake ninja-build pkg-config ca-certificates
     librdkafka-dev librocksdb-dev libgrpc-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libprotobuf-dev
     libyajl-dev libyaml-dev libmicrohttpd-dev libssl-dev libcmocka-dev zlib1g-dev
     python3 python3-venv)
-kafka=(faketime maven kcat)
+kafka=(maven kcat)
 
 release=$(. /etc/os-release 2>/dev/null && echo "${ID:-}-${VERSION_ID:-}")
 case $release in
