@@ -464,7 +464,7 @@ static void turn(void *arg) {
     seal(l);
 }
 
-static void poll_fire(struct ang_timer *t) {
+void lane_turn(struct ang_timer *t) {
     (void)t; /* the turn that follows does it */
 }
 
@@ -513,8 +513,8 @@ struct lane *lane_new(struct ang_worker *w, const struct ang_domain *d, int inde
     TAILQ_INIT(&l->done);
     STAILQ_INIT(&l->spare_effects);
     TAILQ_INIT(&l->spare_works);
-    ang_timer_init(&l->poll_timer, poll_fire);
-    ang_timer_init(&l->full, poll_fire);
+    ang_timer_init(&l->poll_timer, lane_turn);
+    ang_timer_init(&l->full, lane_turn);
     ang_timer_init(&l->tick, tick);
     ANG_PT(pthread_mutex_init(&l->lock, NULL));
     ANG_PT(pthread_cond_init(&l->cond, NULL));

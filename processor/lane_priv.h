@@ -347,6 +347,7 @@ void lane_start(struct lane *l);
 void lane_stop(struct lane *l); /* drains, leaves, frees */
 void lane_fatal(struct lane *l, struct ang_err *er); /* takes er */
 void lane_wake(void *arg);                           /* any thread; arg: the lane */
+void lane_turn(struct ang_timer *t);                 /* for timers that only bring the lane its next turn */
 void lane_batch_settled(struct batch *b);            /* lane thread */
 void lane_barrier_asked(struct barrier *b);          /* lane thread */
 void lane_taken_over(struct lane *l, const struct take *takes, size_t n, struct ang_err *er); /* lane thread; takes er */

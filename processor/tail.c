@@ -77,10 +77,6 @@ static void sort(struct offsets *o) {
 }
 
 /* ---- life ---- */
-static void timer_fire(struct ang_timer *t) {
-    (void)t; /* the turn that follows does it */
-}
-
 void tails_init(struct lane *l) {
     struct again *g = ANG_NEW(struct again);
     int level;
@@ -88,7 +84,7 @@ void tails_init(struct lane *l) {
     g->lane = l;
     for (level = 0; level < SLOW_LEVELS; level++)
         TAILQ_INIT(&g->waiting[level]);
-    ang_timer_init(&g->timer, timer_fire);
+    ang_timer_init(&g->timer, lane_turn);
     l->again = g;
 }
 

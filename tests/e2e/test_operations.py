@@ -205,7 +205,6 @@ def test_kafka_that_is_unreachable_at_start_is_said_and_waited_for(log_kind, mak
         broker.close()
 
 
-@pytest.mark.kafka_only
 def markers_are_written(broker, system):
     """Nothing of a transaction is pending: readers of committed records see the end, positions are stable."""
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
@@ -218,6 +217,7 @@ def markers_are_written(broker, system):
     return len({tuple(sorted(e.items())) for e in ends.values()}) == 1 and all(tp.error is None for tp in offsets.result().topic_partitions)
 
 
+@pytest.mark.kafka_only
 @pytest.mark.timeout(300)
 def test_a_broker_that_restarts_is_waited_for(log_kind, own_broker, make_logic):
     system = angzarr.System(own_broker, {"order": make_logic().address}).up()
