@@ -86,13 +86,14 @@ static struct ang_err *create(struct ang_store_part *part) {
     return (er);
 }
 
-static struct ang_err *row_equals(struct ang_store_part *part, struct ang_slice key, const char *expected,
-                                  bool *ret_equal) {
+static struct ang_err *read_identity(struct ang_store_part *part, const char *expected, bool *ret_there, bool *ret_equal) {
+    const uint8_t key[] = {ANG_KIND_IDENTITY};
     rocksdb_pinnableslice_t *row;
-    struct ang_err *er = ang_row_get(part, key, "read the identity of the part", &row);
+    struct ang_err *er = ang_row_get(part, ang_slice_of(key, 1), "read the identity of the part", &row);
 
     if (er != NULL)
         return (er);
+    *ret_there = row != NULL;
     *ret_equal = row != NULL && ang_slice_is(ang_row_value(row), expected);
     rocksdb_pinnableslice_destroy(row);
     return (NULL);
@@ -127,17 +128,18 @@ static bool too_old(int64_t stamp_ms, int64_t max_age_ms) {
 
 /* Why what is on disk cannot be used: text to be freed, NULL = it can. */
 static char *unusable(struct ang_store_part *part, const char *identity, int64_t max_age_ms) {
-    const uint8_t key[] = {ANG_KIND_IDENTITY};
     char *expected = ang_sprintf("%s %s", ANG_KEY_LAYOUT, identity), *why = NULL;
+    bool there = false, same = false;
     int64_t stamp_ms = 0;
-    bool same = false;
     struct ang_err *er;
 
-    er = row_equals(part, ang_slice_of(key, 1), expected, &same);
+    er = read_identity(part, expected, &there, &same);
     if (er == NULL)
         er = read_stamp(part, &stamp_ms);
     if (er != NULL)
         why = ang_strdup(er->msg);
+    else if (!there) /* its first row */
+        why = ang_sprintf("the process that made it was killed before anything was on the disk");
     else if (!same)
         why = ang_sprintf("it belongs to another cluster, topic or partition, or has another layout");
     else if (too_old(stamp_ms, max_age_ms))
@@ -214,6 +216,20 @@ struct ang_err *ang_store_part_reset(struct ang_store_part *part) {
         er = create(part);
     ANG_PT(pthread_rwlock_unlock(&part->use));
     return (er);
+}
+
+struct ang_err *ang_store_part_merging(struct ang_store_part *part, bool on) {
+    const char *const key = "disable_auto_compactions", *const value = on ? "false" : "true";
+    struct ang_err *er;
+    char *text = NULL;
+
+    ANG_CHECK(part, ANG_STORE_PART_MAGIC);
+    er = ang_part_enter(part);
+    if (er != NULL)
+        return (er);
+    rocksdb_set_options_cf(part->st->db, part->cf, 1, &key, &value, &text);
+    ang_part_leave(part);
+    return (text == NULL ? NULL : ang_err_from_rocks(&text, part->name, "switch the merging of its files"));
 }
 
 void ang_store_part_close(struct ang_store_part *part) {
