@@ -14,20 +14,81 @@ struct source { /* one topic of one part */
     struct ang_store_part *store;
     int64_t begin, next, end; /* end: the barrier, when it is known */
     int64_t refusals_until_ms; /* of its refusals that still count */
-    struct ang_buf mark;       /* of the last event */
-    bool marked;               /* that record is to be read again, to see whether it is the same log */
+    struct ang_buf mark;       /* of the last event that is in the store */
+    struct ang_buf last_key;   /* of the last event taken, at last_offset (or ANG_OFFSET_NONE) */
+    int64_t last_offset;
+    int64_t mark_offset;       /* that record is to be read again, to see whether it is the same log; or ANG_OFFSET_NONE */
+    struct ang_slice mark_key; /* in mark */
     bool done;
+};
+
+/* A batch that a thread of its own writes while the next one is filled. */
+struct behind {
+    struct ang_store_batch *sb;
+    pthread_t thread;
+    bool running;
+    struct ang_err *er; /* of the thread; read after it was joined */
 };
 
 struct restoring {
     struct lane *lane;
     struct ang_log_reader *reader;
-    struct ang_store_batch *sb;
+    struct ang_store_batch *sb; /* being filled */
+    struct behind behind;
     const char *barrier;
     struct source *src;
     size_t n, open;
+    bool merging; /* of the parts' files */
     uint64_t records;
 };
+
+static void *behind_main(void *arg) {
+    struct behind *b = arg;
+
+    pthread_setname_np(pthread_self(), "ang-restore");
+    b->er = ang_store_write(b->sb);
+    return (NULL);
+}
+
+/* Until all that write_out was given is in the store. */
+static struct ang_err *settle(struct restoring *rs) {
+    struct behind *b = &rs->behind;
+    struct ang_err *er;
+
+    if (!b->running)
+        return (NULL);
+    ANG_PT(pthread_join(b->thread, NULL));
+    b->running = false;
+    ang_store_batch_clear(b->sb);
+    er = b->er;
+    b->er = NULL;
+    return (er);
+}
+
+/* The files of a part in a rebuild are merged once, after it: before, that would only be in the way. */
+static struct ang_err *merging(struct restoring *rs, bool on) {
+    struct ang_err *er = NULL;
+    size_t i;
+
+    for (i = 0; er == NULL && on != rs->merging && i < rs->n; i += 2) /* the two sources of a part stand side by side */
+        er = ang_store_part_merging(rs->src[i].store, on);
+    rs->merging = on;
+    return (er);
+}
+
+static struct ang_err *write_behind(struct restoring *rs) {
+    struct behind *b = &rs->behind;
+    struct ang_store_batch *full = rs->sb;
+    struct ang_err *er = merging(rs, false);
+
+    if (er != NULL)
+        return (er);
+    rs->sb = b->sb;
+    b->sb = full;
+    b->running = true;
+    ANG_PT(pthread_create(&b->thread, NULL, behind_main, b));
+    return (NULL);
+}
 
 static bool is_barrier(const struct restoring *rs, const struct ang_rec *rec) {
     struct ang_slice id;
@@ -191,11 +252,11 @@ static bool take_mark(struct ang_slice mark, int64_t *ret_offset, struct ang_sli
 
 /* The first record of a source whose last event is known.  It may have been erased since: then another one comes first. */
 static struct ang_err *check_mark(struct source *s, const struct ang_rec *rec) {
-    struct ang_slice key;
-    int64_t offset;
+    const int64_t offset = s->mark_offset;
+    const struct ang_slice key = s->mark_key;
 
-    s->marked = false;
-    if (!take_mark(ang_buf_slice(&s->mark), &offset, &key) || rec->offset != offset || ang_slice_eq(rec->key, key))
+    s->mark_offset = ANG_OFFSET_NONE;
+    if (rec->offset != offset || ang_slice_eq(rec->key, key))
         return (NULL);
     return (ang_err_new(ANG_E_LOG_POSITION, "%s/%d: offset %lld holds \"%.*s\", the state store has applied \"%.*s\" there: it is of another log",
                         s->topic->name, s->take->partition, (long long)offset, (int)(rec->key.n > 80 ? 80 : rec->key.n),
@@ -213,7 +274,7 @@ static struct source *source_of(struct restoring *rs, const struct ang_rec *rec)
 
 static struct ang_err *take_record(struct restoring *rs, const struct ang_rec *rec) {
     struct source *s = source_of(rs, rec);
-    struct ang_err *er = s != NULL && s->marked ? check_mark(s, rec) : NULL;
+    struct ang_err *er = s != NULL && s->mark_offset != ANG_OFFSET_NONE ? check_mark(s, rec) : NULL;
 
     if (er != NULL || s == NULL || s->done || rec->offset < s->begin)
         return (er);
@@ -225,26 +286,38 @@ static struct ang_err *take_record(struct restoring *rs, const struct ang_rec *r
     } else if (rec->key.n > 0 && rec->key.p[0] == '!') {
         take_own(rs, s, rec);
     } else if (s->topic == rs->lane->domain->events) {
+        if (rec->tombstone)
+            er = settle(rs); /* a book is looked up to be deleted */
         take_events(rs, s, rec);
-        restore_mark(&s->mark, rec->offset, rec->key);
+        s->last_offset = rec->offset;
+        ang_buf_clear(&s->last_key);
+        ang_buf_add_slice(&s->last_key, rec->key);
     } else {
         take_snapshot(rs, s, rec);
     }
-    return (NULL);
+    return (er);
 }
 
+/* One batch after the other, so that the store is a prefix of the log at every moment. */
 static struct ang_err *write_out(struct restoring *rs) {
     struct ang_err *er;
     size_t i;
 
     for (i = 0; i < rs->n; i++) {
-        const struct source *s = &rs->src[i];
+        struct source *s = &rs->src[i];
 
+        if (s->last_offset != ANG_OFFSET_NONE)
+            restore_mark(&s->mark, s->last_offset, ang_buf_slice(&s->last_key));
         if (s->next > 0)
             ang_store_put_position(rs->sb, s->store, s->topic->name, s->next, ang_buf_slice(&s->mark));
         if (s->refusals_until_ms > s->take->refusals_until_ms)
             ang_store_put_position(rs->sb, s->store, REFUSALS_ROW, s->refusals_until_ms, ANG_SLICE_NONE);
     }
+    er = settle(rs);
+    if (er != NULL)
+        return (er);
+    if (ang_store_batch_bytes(rs->sb) >= ANG_STORE_BULK_BYTES)
+        return (write_behind(rs));
     er = ang_store_write(rs->sb);
     ang_store_batch_clear(rs->sb);
     return (er);
@@ -345,6 +418,8 @@ static struct ang_err *read_all(struct restoring *rs, size_t n_takes) {
         show(rs);
         if (n > 0 && (rs->open == 0 || ang_store_batch_bytes(rs->sb) >= ANG_STORE_BULK_BYTES)) {
             er = write_out(rs);
+            if (er == NULL && rs->open == 0)
+                er = settle(rs);
             if (er != NULL)
                 return (er);
         }
@@ -364,18 +439,22 @@ static struct ang_err *read_all(struct restoring *rs, size_t n_takes) {
 
 static struct ang_err *add_source(struct restoring *rs, const struct take *take, const struct ang_topic *topic) {
     struct source *s = &rs->src[rs->n++];
-    struct ang_slice key;
     struct ang_err *er;
     int64_t from;
 
-    *s = (struct source){.topic = topic, .take = take, .store = rs->lane->parts[take->partition].shard->store};
+    *s = (struct source){.topic = topic,
+                         .take = take,
+                         .store = rs->lane->parts[take->partition].shard->store,
+                         .mark_offset = ANG_OFFSET_NONE,
+                         .last_offset = ANG_OFFSET_NONE};
     rs->open++;
     er = ang_store_position(s->store, topic->name, &s->next, &s->mark);
     if (er != NULL)
         return (er);
     s->begin = s->next < 0 ? 0 : s->next;
-    s->marked = s->next >= 0 && take_mark(ang_buf_slice(&s->mark), &from, &key);
-    if (!s->marked)
+    if (s->next >= 0 && take_mark(ang_buf_slice(&s->mark), &s->mark_offset, &s->mark_key))
+        from = s->mark_offset;
+    else
         from = s->next < 0 ? ANG_OFFSET_BEGIN : s->next;
     s->end = take->barrier[topic == rs->lane->domain->events ? 0 : 1];
     return (ang_log_reader_add(rs->reader, topic, take->partition, from));
@@ -383,12 +462,13 @@ static struct ang_err *add_source(struct restoring *rs, const struct take *take,
 
 struct ang_err *restore(struct lane *l, const struct take *takes, size_t n, const char *barrier_id) {
     const struct ang_log_reader_conf conf = {.name = "restore", .fetch_wait_ms = 20, .memory = 16 << 20};
-    struct restoring rs = {.lane = l, .barrier = barrier_id};
+    struct restoring rs = {.lane = l, .barrier = barrier_id, .merging = true};
     const int64_t began = ang_now_ms();
-    struct ang_err *er;
+    struct ang_err *er, *late;
     size_t i;
 
     rs.sb = ang_store_batch_new_bulk(worker_store(l->worker));
+    rs.behind.sb = ang_store_batch_new_bulk(worker_store(l->worker));
     rs.src = ang_calloc(n * 2, sizeof *rs.src);
     er = ang_log_reader_open(l->log, &conf, &rs.reader);
     for (i = 0; er == NULL && i < n; i++) {
@@ -400,6 +480,13 @@ struct ang_err *restore(struct lane *l, const struct take *takes, size_t n, cons
         show(&rs);
         er = read_all(&rs, n);
     }
+    late = settle(&rs); /* an error came first if there is anything left */
+    ang_err_free(&late);
+    late = merging(&rs, true);
+    if (er == NULL)
+        er = late;
+    else
+        ang_err_free(&late);
     hide(&rs);
     forget_holds(&rs);
     if (er == NULL)
@@ -408,8 +495,11 @@ struct ang_err *restore(struct lane *l, const struct take *takes, size_t n, cons
                 ANG_F("%lld", (long long)(ang_now_ms() - began)));
     ang_log_reader_close(rs.reader);
     ang_store_batch_free(rs.sb);
-    for (i = 0; i < rs.n; i++)
+    ang_store_batch_free(rs.behind.sb);
+    for (i = 0; i < rs.n; i++) {
         ang_buf_fini(&rs.src[i].mark);
+        ang_buf_fini(&rs.src[i].last_key);
+    }
     free(rs.src);
     return (er);
 }

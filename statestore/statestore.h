@@ -59,6 +59,9 @@ struct ang_err *ang_store_part_open(struct ang_store *st, const char *domain, in
  * that read the part are over (so a visitor must not call it).  Batches that already have rows for the part can only be cleared:
  * writing them is an error. */
 struct ang_err *ang_store_part_reset(struct ang_store_part *part) ANG_MUST_USE;
+/* Whether its files are merged in the background, as they are from the opening on.  Off: for who writes a lot and reads little;
+ * then reading costs a look at the filter of each file. */
+struct ang_err *ang_store_part_merging(struct ang_store_part *part, bool on) ANG_MUST_USE;
 void ang_store_part_close(struct ang_store_part *part); /* keeps the data; accepts NULL */
 
 /* ---- writing: everything of one transaction in one batch, possibly over several parts ----
@@ -104,7 +107,7 @@ void ang_store_put_refusal(struct ang_store_batch *b, struct ang_store_part *par
 void ang_store_forget_commands(struct ang_store_batch *b, struct ang_store_part *part, const struct ang_root *root);
 void ang_store_put_position(struct ang_store_batch *b, struct ang_store_part *part, const char *topic, int64_t next_offset,
                             struct ang_slice meta);
-/* Atomic over all parts in it, also over a crash.  Readers see it when the call returns.  It does not clear the batch.
+/* Atomic over all parts in it, also over a crash (a bulk batch: each part of its own).  Readers see it when the call returns.  It does not clear the batch.
  * May wait up to 5 s for flushes.  STORE_CORRUPT with class ANG_FATAL: compaction has met damage, no part can be written until
  * the store is opened anew by a process that starts from the stored positions; that opening drops only the damaged part. */
 struct ang_err *ang_store_write(struct ang_store_batch *b) ANG_MUST_USE;
