@@ -1,6 +1,13 @@
-"""Several workers of one group: who owns what, how partitions move, what clients see of it (lane.md L16, L21, L22).  Kafka only."""
+"""Several workers of one group: who owns what, how partitions move, what clients see of it (lane.md L16, L21, L22).  Kafka only.
 
+    ANGZARR_MOVES   how often workers leave in L21 and are killed in L16 (default: each leaves once, one is killed once; -s prints
+                    how long callers waited)
+"""
+
+import itertools
+import os
 import signal
+import statistics
 import threading
 import time
 
@@ -16,8 +23,9 @@ from rules_lib import root_in
 ext = pb.ext
 SESSION = 6.0  # seconds, worker.session_timeout by default
 PARTITIONS = 6
+MOVES = int(os.environ.get("ANGZARR_MOVES", "0"))
 
-pytestmark = pytest.mark.kafka_only
+pytestmark = [pytest.mark.kafka_only, pytest.mark.alone]
 
 
 class Probe(threading.Thread):
@@ -73,6 +81,26 @@ def answered(probes, more, timeout=60):
     eventually(lambda: all(len(p.took) >= t or p.errors for p, t in zip(probes, targets)), timeout, what="answers in every partition")
 
 
+def moves(system, callers, count, end):
+    """Ends one worker after the other and starts it again; the longest wait for an answer each time, when its partitions go and when
+    some come back."""
+    gone, back = [], []
+    for worker in itertools.islice(itertools.cycle(system.workers), count):
+        since = time.monotonic()
+        end(worker)
+        answered(callers, 3)
+        gone.append(max(p.worst(since) for p in callers))
+        since = time.monotonic()
+        worker.up()
+        shared_out(system, system.workers)
+        answered(callers, 3)
+        back.append(max(p.worst(since) for p in callers))
+    for what, waits in (("gone", gone), ("come back", back)):
+        print(f"partitions have {what}: the longest wait for an answer was {statistics.median(waits):.2f} s in the median of {count}, "
+              f"{max(waits):.2f} s in the worst")
+    return gone
+
+
 def no_errors(probes):
     assert [p.errors for p in probes if p.errors] == []
 
@@ -109,25 +137,26 @@ def logged(role, id):
     return [line for line in role.log_lines() if line["id"] == id]
 
 
+def fenced_ids(system):
+    """The transactional ids that any worker has fenced in any of its runs."""
+    return {line["transactional_id"] for w in system.workers for line in w.log_lines(whole=True) if line["id"] == "FENCED-OWNER"}
+
+
 # ---- L21: leaving
 
+def leave(worker):
+    assert worker.terminate() == 0, worker.log()[-4000:]
+
+
 @pytest.mark.parametrize("workers", [2, 3])
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300 + 30 * MOVES)
 def test_L21_sigterm_moves_partitions_at_once_and_no_caller_sees_it(make_system, logic, probes, workers):
     system = make_system({"order": logic.address}, two=True, partitions=PARTITIONS, workers=workers).up()
     shared_out(system, system.workers)
     callers = probes(system)
-    for worker in system.workers:
-        since = time.monotonic()
-        assert worker.terminate() == 0, worker.log()[-4000:]
-        answered(callers, 3)
-        worst = max(p.worst(since) for p in callers)
-        print(f"longest wait for an answer: {worst:.2f} s")
-        assert worst < 2 * SCALE
-        worker.up()
-        shared_out(system, system.workers)
-    for worker in system.workers:  # everybody released what was taken from them: nobody was fenced
-        assert logged(worker, "FENCED-OWNER") == []
+    waits = moves(system, callers, MOVES or workers, leave)
+    assert max(waits) < 2 * SCALE, waits
+    assert fenced_ids(system) == set()  # everybody released what was taken from them
     released = {r.worker_id for records in owners(system).values() for r in records if r.state == ext.OwnerRecord.RELEASED}
     assert released == {w.config["worker"]["id"] for w in system.workers}
     judge(system, callers)
@@ -135,22 +164,16 @@ def test_L21_sigterm_moves_partitions_at_once_and_no_caller_sees_it(make_system,
 
 # ---- L16: fencing
 
-@pytest.mark.timeout(300)
-def test_L16_a_killed_owner_is_fenced_and_replaced_within_its_session(make_system, logic, probes):
-    system = make_system({"order": logic.address}, two=True, partitions=PARTITIONS, workers=2).up()
+@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.timeout(300 + 40 * MOVES)
+def test_L16_a_killed_owner_is_fenced_and_replaced_within_its_session(make_system, logic, probes, workers):
+    system = make_system({"order": logic.address}, two=True, partitions=PARTITIONS, workers=workers).up()
     shared_out(system, system.workers)
     callers = probes(system)
-    first, second = system.workers
-    since = time.monotonic()
-    first.kill()
-    answered(callers, 3)
-    worst = max(p.worst(since) for p in callers)
-    print(f"longest wait for an answer: {worst:.2f} s")
-    assert worst < (SESSION + 3) * SCALE
-    fenced = {line["transactional_id"] for line in logged(second, "FENCED-OWNER")}
-    assert fenced == {f"{system.prefix}order-w0-0-{k}" for k in (0, 1)}
-    first.up()
-    shared_out(system, system.workers)
+    waits = moves(system, callers, MOVES or 1, lambda worker: worker.kill())
+    assert max(waits) < (SESSION + 3) * SCALE, waits
+    killed = system.workers[:MOVES or 1]
+    assert fenced_ids(system) == {f"{system.prefix}order-{w.config['worker']['id']}-0-{k}" for w in killed for k in (0, 1)}
     judge(system, callers)
 
 

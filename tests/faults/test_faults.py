@@ -11,7 +11,7 @@ from lib import checker
 from lib.client import dones, new_root, numbers
 from lib.cluster import Fields
 from lib.procs import SCALE, eventually, in_thread
-from lib.proxy import END_TXN, FIND_COORDINATOR, INIT_PRODUCER_ID, OFFSET_FETCH, PRODUCE, TXN_OFFSET_COMMIT
+from lib.proxy import END_TXN, FETCH, FIND_COORDINATOR, INIT_PRODUCER_ID, OFFSET_FETCH, PRODUCE, TXN_OFFSET_COMMIT
 from faults_lib import are_members, keep_away, positions, said
 from rules_lib import barriers, events_of, new_id, root_in, still_waits
 
@@ -358,3 +358,29 @@ def test_L14_a_producer_that_is_replaced_holds_nobody_up(proxy, make_system, gat
         sequence += 1
     assert ends.hits > 0, "the new producer is never used"
     proved(system, client, list(range(sequence)))
+
+
+# ---- L20: an answer is an answer, whichever copy it is to
+
+def test_L20_the_answer_to_an_earlier_copy_counts(cluster, proxy, make_system, gated):
+    """While the first copy runs, the gateway sends another one, and the worker cannot read it: what it says of the first is all that
+    there will be."""
+    system = make_system({"order": gated.address}, workers=1).up_in_order()
+    client = system.client()
+    assert numbers(client.do("order", new_root())) == [0]
+    commands = system.topic("order.commands")
+    before = len(checker.read_topic(cluster.bootstrap, commands))
+    root, id = new_root(), new_id()
+    gated.hold()
+    job = in_thread(lambda: client.do("order", root, id=id, timeout=60))
+    eventually(lambda: gated.waiting == 1, 20, what="the call")
+    fetches = proxy.hold(client="w0", api=FETCH)
+    eventually(lambda: len(checker.read_topic(cluster.bootstrap, commands)) == before + 2, 30, every=0.2, what="the second copy")
+    gated.let_go()
+    try:
+        assert numbers(job.result(5)) == [0]
+    finally:
+        fetches.release()
+    assert gated.calls.of(id) == 1
+    assert numbers(client.do("order", root, 1, timeout=60)) == [1]
+    proved(system, client, [0, 0, 1])

@@ -76,10 +76,10 @@ class Role(Process):
         eventually(lambda: not self.running(), timeout, what=f"{self.name} to reach its kill point")
         assert self.popen.returncode == -9, f"{self.name} ended with {self.popen.returncode}, not by its kill point:\n{self.log()[-4000:]}"
 
-    def log_lines(self):
-        """Its structured log lines of this run."""
+    def log_lines(self, whole=False):
+        """Its structured log lines of this run, or of all of its runs."""
         out = []
-        for line in self.log().splitlines():
+        for line in self.log(whole).splitlines():
             if line.startswith("{"):
                 try:
                     out.append(json.loads(line))
