@@ -24,6 +24,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "kafka_only: needs what only a real broker has")
     config.addinivalue_line("markers", "embedded_only: about the embedded log")
+    config.addinivalue_line("markers", "alone: measures how long something takes, or takes the whole machine")
     if not os.access(angzarr.binary(), os.X_OK):
         pytest.exit(f"no program at {angzarr.binary()}: build it, or name it in ANGZARR_BINARY", 2)
 

@@ -68,12 +68,11 @@ def test_unavailable_up_to_the_deadline_is_open(client):
 
 
 def test_a_flaky_root_does_not_delay_another(client):
-    waiting = in_thread(lambda: client.refused("DEADLINE_EXCEEDED", client.do, "order", new_root(), what="never", timeout=4))
-    start = time.monotonic()
+    stuck = in_thread(lambda: client.refused("DEADLINE_EXCEEDED", client.do, "order", new_root(), what="never", timeout=6))
     for _ in range(20):
-        client.do("order", new_root(), timeout=3)
-    assert time.monotonic() - start < 3 * SCALE
-    waiting.result()
+        client.do("order", new_root())
+    assert stuck.is_alive(), "the others waited for it"
+    stuck.result()
 
 
 def test_business_logic_that_is_down_leaves_commands_waiting_for_it(make_system, make_logic):

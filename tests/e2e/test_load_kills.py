@@ -14,6 +14,8 @@ import pytest
 from lib import checker, procs
 from lib.load import Load
 
+pytestmark = pytest.mark.alone
+
 COMMANDS = int(os.environ.get("ANGZARR_LOAD_COMMANDS", "3000"))
 KILLS = int(os.environ.get("ANGZARR_LOAD_KILLS", "4"))
 SOON = 1.0  # seconds after it began serving again

@@ -52,6 +52,7 @@ def test_L6_one_key_on_two_roots_is_two_commands(make_system, gated):
 
 # ---- L7: the window is measured between the appends of two copies, whenever the later one is processed
 
+@pytest.mark.alone
 def test_L7_a_copy_appended_within_the_window_and_processed_after_it_is_a_duplicate(make_system, gated):
     window = 1.5 * SCALE
     logic = gated()

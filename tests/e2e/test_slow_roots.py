@@ -11,6 +11,8 @@ import pytest
 from lib import checker
 from lib.client import OPEN, OPTIONS, book, new_root
 
+pytestmark = pytest.mark.alone
+
 COMMANDS = 2000
 AT_ONCE = 16
 

@@ -46,6 +46,7 @@ class Group:
     label: str = ""           # ctest
     pytest: tuple = ()        # arguments
     command: tuple = ()       # one test: this command ends with 0
+    several: bool = False     # pytest: several at a time; those marked `alone` after them, one by one
     broker: bool = False      # ANG_TEST_KAFKA names a broker
     env: dict = dataclasses.field(default_factory=dict)
     minutes: float = 10
@@ -57,6 +58,7 @@ class Group:
 
 E2E = "tests/e2e"
 LOAD = "tests/e2e/test_load_kills.py"
+AT_A_TIME = 3  # most tests wait most of the time
 SHORT_LOAD = {"ANGZARR_LOAD_COMMANDS": "2000", "ANGZARR_LOAD_KILLS": "2"}
 
 GROUPS = [
@@ -66,15 +68,15 @@ GROUPS = [
     Group("contract-kafka", "dev", label="contract-kafka", broker=True),
     Group("mock", "dev", label="mock"),
     Group("examples", "", pytest=("examples",)),
-    Group("e2e-embedded", "dev", pytest=(E2E, "--log=embedded"), minutes=15),
-    Group("e2e-kafka", "dev", pytest=(E2E, "--log=kafka"), minutes=20),
+    Group("e2e-embedded", "dev", pytest=(E2E, "--log=embedded"), several=True, minutes=15),
+    Group("e2e-kafka", "dev", pytest=(E2E, "--log=kafka"), several=True, minutes=20),
     Group("faults", "dev", pytest=("tests/faults", "-m", "not long", "--seed=4711"), minutes=10),
     Group("quickstart", "release", command=("./quickstart",)),
     Group("quickstart-kafka", "release", command=("./quickstart", "--kafka")),
     Group("asan-unit", "asan", label="unit"),
     Group("asan-contract-embedded", "asan", label="contract-embedded"),
     Group("asan-mock", "asan", label="mock"),
-    Group("asan-e2e-embedded", "asan", pytest=(E2E, "--log=embedded"), env=SHORT_LOAD, minutes=20),
+    Group("asan-e2e-embedded", "asan", pytest=(E2E, "--log=embedded"), several=True, env=SHORT_LOAD, minutes=20),
     Group("asan-load-kafka", "asan", pytest=(LOAD, "--log=kafka"), env=SHORT_LOAD, minutes=15),
     Group("tsan-unit", "tsan", label="unit"),
     Group("tsan-contract-embedded", "tsan", label="contract-embedded"),
@@ -223,9 +225,18 @@ class Check:
         return self.counted(junit, status)
 
     def pytest(self, group, log, env):
-        junit = LOGS / f"{group.name}.xml"
-        status = self.run([*self.prefix(group), sys.executable, "-m", "pytest", *group.pytest, f"--junitxml={junit}", "-q"], log, env, group.minutes)
-        return self.counted(junit, status)
+        count, failures = Count(), []
+        rounds = [("", ())]
+        if group.several:
+            rounds = [("", ("-n", AT_A_TIME, "--dist=loadfile", "-m", "not alone")), ("-alone", ("-m", "alone"))]
+        for name, more in rounds:
+            junit = LOGS / f"{group.name}{name}.xml"
+            status = self.run([*self.prefix(group), sys.executable, "-m", "pytest", *group.pytest, *more, f"--junitxml={junit}", "-q"], log, env,
+                              group.minutes)
+            one = self.counted(junit, status)
+            count.add(one[0])
+            failures += one[1]
+        return count, failures
 
     def command(self, group, log, env):
         status = self.run(group.command, log, env, group.minutes)
