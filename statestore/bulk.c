@@ -12,13 +12,14 @@
 #include "statestore/bulk.h"
 #include "statestore/store_priv.h"
 
-struct row {
+struct row { /* small: they are moved when they are sorted */
     uint64_t head; /* the first bytes of the key, so that most comparisons need no more */
-    uint32_t part, nth;
-    size_t at; /* in bytes: key, value */
-    uint32_t key_n, value_n;
-    bool deleted;
+    uint32_t at;   /* in bytes: key, value; it also says which of two is the later one */
+    uint32_t value_n;
+    uint16_t key_n;
+    uint16_t part : 15, deleted : 1;
 };
+_Static_assert(sizeof(struct row) == 24, "a row");
 
 struct ang_bulk {
     struct ang_store_part **parts;
@@ -50,15 +51,16 @@ size_t ang_bulk_bytes(const struct ang_bulk *k) {
     return (k->bytes.n + k->n_rows * sizeof *k->rows);
 }
 
-static uint32_t part_index(struct ang_bulk *k, struct ang_store_part *part) {
+static uint16_t part_index(struct ang_bulk *k, struct ang_store_part *part) {
     size_t i;
 
     for (i = k->n_parts; i-- > 0;)
         if (k->parts[i] == part)
-            return ((uint32_t)i);
+            return ((uint16_t)i);
     k->parts = ang_realloc(k->parts, (k->n_parts + 1) * sizeof *k->parts);
     k->parts[k->n_parts] = part;
-    return ((uint32_t)k->n_parts++);
+    AN(k->n_parts < 1 << 15);
+    return ((uint16_t)k->n_parts++);
 }
 
 static uint64_t head_of(struct ang_slice key) {
@@ -71,16 +73,16 @@ static uint64_t head_of(struct ang_slice key) {
 void ang_bulk_add(struct ang_bulk *k, struct ang_store_part *part, struct ang_slice key, struct ang_slice value, bool deleted) {
     struct row *r;
 
+    AN(key.n <= UINT16_MAX && k->bytes.n <= UINT32_MAX); /* of names and ids; and it is written long before */
     if (k->n_rows == k->cap_rows) {
         k->cap_rows = k->cap_rows == 0 ? 4096 : 2 * k->cap_rows;
         k->rows = ang_realloc(k->rows, k->cap_rows * sizeof *k->rows);
     }
-    r = &k->rows[k->n_rows];
+    r = &k->rows[k->n_rows++];
     *r = (struct row){.head = head_of(key),
-                      .part = part_index(k, part),
-                      .nth = (uint32_t)k->n_rows++,
-                      .at = k->bytes.n,
-                      .key_n = (uint32_t)key.n,
+                      .part = part_index(k, part) & 0x7fff,
+                      .at = (uint32_t)k->bytes.n,
+                      .key_n = (uint16_t)key.n,
                       .value_n = (uint32_t)value.n,
                       .deleted = deleted};
     ang_buf_add_slice(&k->bytes, key);
@@ -98,7 +100,7 @@ static bool same_key(const struct ang_bulk *k, const struct row *a, const struct
 static int by_key(const void *x, const void *y, void *arg) {
     const struct ang_bulk *k = arg;
     const struct row *a = x, *b = y;
-    const uint32_t n = a->key_n < b->key_n ? a->key_n : b->key_n;
+    const size_t n = a->key_n < b->key_n ? a->key_n : b->key_n;
     int c;
 
     if (a->part != b->part)
@@ -110,7 +112,7 @@ static int by_key(const void *x, const void *y, void *arg) {
         return (c);
     if (a->key_n != b->key_n)
         return (a->key_n < b->key_n ? -1 : 1);
-    return (a->nth < b->nth ? -1 : 1);
+    return (a->at < b->at ? -1 : 1);
 }
 
 /* Rows [from, to) are of one part. */
@@ -157,14 +159,18 @@ static char *path_of(const struct ang_store_part *part) {
 
 static struct ang_err *write_part(const struct ang_bulk *k, struct ang_store_part *part, size_t from, size_t to) {
     rocksdb_envoptions_t *env = rocksdb_envoptions_create();
-    rocksdb_sstfilewriter_t *w = rocksdb_sstfilewriter_create(env, part->st->options);
+    rocksdb_options_t *o = rocksdb_options_create_copy(part->st->options);
+    rocksdb_sstfilewriter_t *w;
     char *path = path_of(part), *text = NULL;
 
+    rocksdb_options_set_compression(o, rocksdb_no_compression); /* it is merged soon */
+    w = rocksdb_sstfilewriter_create(env, o);
     (void)unlink(path); /* of a process that was killed */
     rocksdb_sstfilewriter_open(w, path, &text);
     if (text == NULL)
         fill(k, from, to, w, &text);
     rocksdb_sstfilewriter_destroy(w);
+    rocksdb_options_destroy(o);
     rocksdb_envoptions_destroy(env);
     if (text == NULL)
         flush(part, &text);

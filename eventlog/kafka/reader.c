@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "eventlog/kafka/kafka_priv.h"
+#include "eventlog/kafka/nudge.h"
 
 #define RESTARTS 3    /* of a partition whose position the broker denies although it is inside the range */
 #define RANGE_MS 1000 /* to ask for the range of a partition, once it cannot be read */
@@ -56,6 +57,8 @@ struct reader {
     size_t untold; /* partitions whose er is to be returned by the next poll */
     rd_kafka_message_t **batch;
     size_t cap;
+    /* who polls */
+    struct ang_kafka_nudge nudge;
 };
 
 static struct reader *reader_of(struct ang_log_reader *r) {
@@ -185,6 +188,7 @@ struct ang_err *ang_kafka_reader_open_as(struct ang_log *log, const struct ang_l
     ANG_PT(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC));
     ANG_PT(pthread_cond_init(&r->wait_cond, &attr));
     ANG_PT(pthread_condattr_destroy(&attr));
+    ang_kafka_nudge_init(&r->nudge, conf->memory);
     r->q = rd_kafka_queue_new(src->rk);
     rd_kafka_queue_cb_event_enable(r->q, on_event, r);
     *ret_r = &r->r;
@@ -199,6 +203,7 @@ struct ang_err *ang_kafka_reader_open(struct ang_log *log, const struct ang_log_
 void ang_kafka_reader_close(struct ang_log_reader *reader) {
     struct reader *r = reader_of(reader);
     rd_kafka_queue_cb_event_enable(r->q, NULL, NULL);
+    ang_kafka_nudge_fini(&r->nudge);
     for (size_t i = 0; i < r->n_topics; i++) {
         struct rtopic *t = r->topics[i];
         for (int32_t p = 0; p < t->n_parts; p++) {
@@ -412,6 +417,7 @@ static size_t take(struct reader *r, struct ang_rec **recs, size_t max, struct a
         if (got <= 0)
             break;
         for (ssize_t i = 0; i < got; i++) {
+            ang_kafka_nudge_note(&r->nudge, r->batch[i]);
             struct ang_rec *rec = sort_out(r, r->batch[i]);
             if (rec != NULL)
                 recs[n++] = rec;
@@ -450,6 +456,8 @@ struct ang_err *ang_kafka_reader_poll(struct ang_log_reader *reader, struct ang_
         if (n > 0 || er != NULL || timeout_ms <= 0 || !wait_event(r, seen, until))
             break;
     }
+    if (timeout_ms > 0)
+        ang_kafka_nudge_run(&r->nudge, r->src->rk);
     /* The queue calls only when it stops being empty: what is left in it, or an error behind these records, would wait. */
     if (more && r->wake != NULL)
         r->wake(r->arg);
