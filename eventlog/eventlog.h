@@ -188,7 +188,8 @@ struct ang_log_member_conf {
 };
 struct ang_err *ang_log_member_join(struct ang_log *log, const struct ang_log_member_conf *conf,
                                     struct ang_log_member **ret_m) ANG_MUST_USE;
-/* Must be called at least every 10 s.  LOG_FENCED (FATAL): another process joined under our instance name. */
+/* Must be called at least every 10 s.  LOG_FENCED (FATAL): another process joined under our instance name, or so the group says: a copy of
+ * our own request to join that arrives late does the same.  All that can be done with m then is to leave. */
 struct ang_err *ang_log_member_poll(struct ang_log_member *m, int timeout_ms) ANG_MUST_USE;
 /* Proof of membership as of now, for the batches sealed now.  RETRY when we are not a full member at the moment (joining,
  * lost).  The token is immutable, shared, and keeps meaning "as of then": a commit with one that is out of date is refused. */

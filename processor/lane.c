@@ -11,6 +11,7 @@
 #define RECOMMIT_MS (3600 * 1000)
 #define DRAIN_MS 8000
 #define RELEASE_MS 1000
+#define FENCED_AGAIN_MS 60000
 
 void lane_fatal(struct lane *l, struct ang_err *er) {
     worker_fatal(l->worker, er);
@@ -440,6 +441,37 @@ static void seal(struct lane *l) {
     committer_push(l->committer, l->committing);
 }
 
+static struct ang_err *join(struct lane *l) {
+    const struct ang_log_member_conf mc = {.group = l->domain->group,
+                                           .topic = l->domain->commands->name,
+                                           .instance = l->instance,
+                                           .session_timeout_ms = (int)l->set->worker.session_timeout_ms,
+                                           .wake = lane_wake,
+                                           .assigned = assigned,
+                                           .revoked = revoked,
+                                           .leased = leased,
+                                           .arg = l};
+
+    return (ang_log_member_join(l->log, &mc, &l->member));
+}
+
+/* The group says that another process has joined under our name.  When connections break, that can be a late copy of our own request
+ * to join; so we join again, which takes the name back.  If it is somebody else who does the same, the second time tells (lane.md L16).
+ * Takes er, or returns it. */
+static struct ang_err *join_again(struct lane *l, struct ang_err *er) {
+    const int64_t now = ang_now_ms();
+
+    if (l->fenced_ms != 0 && now - l->fenced_ms < FENCED_AGAIN_MS)
+        return (er);
+    l->fenced_ms = now;
+    ANG_LOG(ANG_LOG_WARN, "MEMBER-FENCED", "the group takes us for replaced; joining again, once", "domain", l->domain->name, "error",
+            er->msg);
+    ang_err_free(&er);
+    ang_log_member_leave(l->member, true);
+    l->member = NULL;
+    return (join(l));
+}
+
 static void turn(void *arg) {
     struct lane *l;
     struct ang_err *er;
@@ -449,6 +481,8 @@ static void turn(void *arg) {
     if (l->stopped)
         return;
     er = ang_log_member_poll(l->member, 0);
+    if (er != NULL && er->code == ANG_E_LOG_FENCED)
+        er = join_again(l, er);
     if (er != NULL) {
         l->stopped = true;
         lane_fatal(l, er);
@@ -530,21 +564,12 @@ struct lane *lane_new(struct ang_worker *w, const struct ang_domain *d, int inde
 static struct ang_err *open_all(struct lane *l) {
     const struct ang_log_reader_conf rc = {
         .name = l->instance, .wake = lane_wake, .arg = l, .fetch_wait_ms = 100, .memory = (int64_t)l->open_max};
-    const struct ang_log_member_conf mc = {.group = l->domain->group,
-                                           .topic = l->domain->commands->name,
-                                           .instance = l->instance,
-                                           .session_timeout_ms = (int)l->set->worker.session_timeout_ms,
-                                           .wake = lane_wake,
-                                           .assigned = assigned,
-                                           .revoked = revoked,
-                                           .leased = leased,
-                                           .arg = l};
     struct ang_err *er = business_open(l);
 
     if (er == NULL)
         er = ang_log_reader_open(l->log, &rc, &l->reader);
     if (er == NULL)
-        er = ang_log_member_join(l->log, &mc, &l->member);
+        er = join(l);
     return (er);
 }
 

@@ -320,6 +320,7 @@ struct lane {
     STAILQ_HEAD(, poison) poisons;
     int64_t pause_until_ms; /* after an abort: not at full speed into the next one */
     struct ang_timer poll_timer, tick;
+    int64_t fenced_ms; /* monotonic: when the group last said that somebody else has our name */
     bool dry; /* the last turn has read all that had come */
     bool draining, stopped, assigned_once;
     _Atomic int32_t generation; /* of the last token: for owners */

@@ -293,9 +293,11 @@ struct ang_err *ang_kafka_member_token(struct ang_log_member *member, struct ang
     struct member *m = member_of(member);
     rd_kafka_consumer_group_metadata_t *meta = NULL;
     struct ang_err *er = fatal_error(m);
-    if (er != NULL)
+    bool replaced = er != NULL && er->code == ANG_E_LOG_FENCED; /* poll says so */
+    if (er != NULL && !replaced)
         return (er);
-    if (!rd_kafka_assignment_lost(m->rk))
+    ang_err_free(&er);
+    if (!replaced && !rd_kafka_assignment_lost(m->rk))
         meta = rd_kafka_consumer_group_metadata(m->rk);
     if (meta == NULL)
         return (

@@ -11,7 +11,7 @@ from lib import checker
 from lib.client import dones, new_root, numbers
 from lib.cluster import Fields
 from lib.procs import SCALE, eventually, in_thread
-from lib.proxy import END_TXN, FETCH, FIND_COORDINATOR, INIT_PRODUCER_ID, OFFSET_FETCH, PRODUCE, TXN_OFFSET_COMMIT
+from lib.proxy import END_TXN, FETCH, FIND_COORDINATOR, INIT_PRODUCER_ID, JOIN_GROUP, OFFSET_FETCH, PRODUCE, TXN_OFFSET_COMMIT
 from faults_lib import are_members, keep_away, positions, said
 from rules_lib import barriers, events_of, new_id, root_in, still_waits
 
@@ -358,6 +358,33 @@ def test_L14_a_producer_that_is_replaced_holds_nobody_up(proxy, make_system, gat
         sequence += 1
     assert ends.hits > 0, "the new producer is never used"
     proved(system, client, list(range(sequence)))
+
+
+# ---- L16: our own name, taken by ourselves
+
+def test_L16_a_late_copy_of_our_own_joining_is_not_somebody_else(cluster, proxy, make_system, gated):
+    """The first JoinGroup of a worker stays on the way; the worker asks again and serves.  Then the first one arrives, and the group
+    takes it for another process of that name."""
+    system = make_system({"order": gated.address}, workers=1)
+    [worker] = system.workers
+    system.gateway.up()
+    rule = proxy.hold(client="w0", api=JOIN_GROUP, times=1)
+    worker.launch()
+    rule.wait(timeout=60)
+    proxy.cut("w0")
+    proxy.heal("w0")
+    worker.ready(90)
+    client = system.client()
+    root = new_root()
+    assert numbers(client.do("order", root, timeout=60)) == [0]
+    rule.release()
+    rule.held[0].answer()
+    eventually(lambda: said(worker, "MEMBER-FENCED"), 30, what="the group to refuse the worker")
+    for sequence in (1, 2):
+        assert numbers(client.do("order", root, sequence, timeout=60)) == [sequence]
+    assert worker.running()
+    are_members(cluster, system, 1)
+    proved(system, client, [0, 1, 2])
 
 
 # ---- L20: an answer is an answer, whichever copy it is to
