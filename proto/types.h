@@ -24,7 +24,7 @@
  * is added; a field that is a group when a message with it is converted (json.h).  Extensions are not kept: on the wire
  * they are unknown fields.
  *
- * Errors are ANG_E_TYPES and name the set or file, and the type: "orders.pb: shop/order.proto imports shop/money.proto,
+ * Errors are ANG_E_TYPES and name the set or file, and the type: "orders.pb: shop/order.proto: imports shop/money.proto,
  * which is in no set: build it with --include_imports".  Sets may come from anywhere: nothing in them reaches an assert,
  * and their size, their nesting and the memory they take are bounded.
  *
