@@ -193,9 +193,9 @@ static struct ang_err *check_escapes(struct ang_slice s) {
     return (NULL);
 }
 
-static struct ang_err *syntax_error(yajl_handle h, const struct tokenizer *tk) {
+static struct ang_err *syntax_error(yajl_handle h, const struct tokenizer *tk, bool at_end) {
     struct ang_slice source = tk->text->source;
-    size_t at = yajl_get_bytes_consumed(h);
+    size_t at = at_end ? source.n + 1 : yajl_get_bytes_consumed(h);
     unsigned char *text;
     struct ang_err *er;
 
@@ -250,8 +250,10 @@ struct ang_err *json_text_init(struct json_text *text, struct ang_slice source) 
     h = yajl_alloc(&callbacks, &funcs, &tk);
     AN(h);
     yajl_config(h, yajl_dont_validate_strings, 1);
-    if (yajl_parse(h, source.p, source.n) != yajl_status_ok || yajl_complete_parse(h) != yajl_status_ok)
-        er = syntax_error(h, &tk);
+    if (yajl_parse(h, source.p, source.n) != yajl_status_ok)
+        er = syntax_error(h, &tk, false);
+    else if (yajl_complete_parse(h) != yajl_status_ok)
+        er = syntax_error(h, &tk, true);
     yajl_free(h);
     return (er);
 }
