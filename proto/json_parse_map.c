@@ -19,8 +19,8 @@ static struct ang_err *read_key(struct json_parser *ps, const struct ang_field *
     else if (f->kind == KIND_BOOL && ang_slice_is(text, "true"))
         ret->v = 1;
     else if (!(f->kind == KIND_BOOL && ang_slice_is(text, "false")) && !json_read_number(f->kind, text, &ret->v))
-        return (json_error(at, ANG_E_JSON, "the key is %s", f->kind == KIND_BOOL ? "neither \"true\" nor \"false\""
-                                                                                   : "no number that fits its type"));
+        return (json_error(at, ANG_E_JSON, "the key is %s",
+                           f->kind == KIND_BOOL ? "neither \"true\" nor \"false\"" : "no number that fits its type"));
     return (NULL);
 }
 
@@ -53,7 +53,8 @@ static struct ang_err *parse_entry(struct json_parser *ps, const struct ang_fiel
     return (er);
 }
 
-static struct ang_err *check_twice(const struct json_parser *ps, struct key *keys, size_t n, const struct json_path *at) {
+static struct ang_err *check_twice(const struct json_parser *ps, struct key *keys, size_t n,
+                                   const struct json_path *at) {
     qsort(keys, n, sizeof(*keys), by_key);
     for (size_t i = 1; i < n; i++)
         if (by_key(&keys[i - 1], &keys[i]) == 0) {

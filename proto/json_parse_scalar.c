@@ -6,7 +6,8 @@
 
 #define MAX_SHOWN 64
 
-struct ang_err *json_expected(const struct json_parser *ps, const char *what, uint32_t token, const struct json_path *at) {
+struct ang_err *json_expected(const struct json_parser *ps, const char *what, uint32_t token,
+                              const struct json_path *at) {
     const struct json_token *t = &ps->text.tokens[token];
     struct ang_slice text;
 
@@ -15,8 +16,8 @@ struct ang_err *json_expected(const struct json_parser *ps, const char *what, ui
     text = json_token_text(&ps->text, t);
     if (text.n > MAX_SHOWN)
         return (json_error(at, ANG_E_JSON, "expected %s, got %s of %zu bytes", what, json_kind_name(t->kind), text.n));
-    return (json_error(at, ANG_E_JSON, t->kind == TOKEN_STRING ? "expected %s, got \"%.*s\"" : "expected %s, got %.*s", what,
-                       (int)text.n, (const char *)text.p));
+    return (json_error(at, ANG_E_JSON, t->kind == TOKEN_STRING ? "expected %s, got \"%.*s\"" : "expected %s, got %.*s",
+                       what, (int)text.n, (const char *)text.p));
 }
 
 static bool read_signed(struct ang_slice text, int64_t min, int64_t max, bool zigzag, uint64_t *ret) {
@@ -119,12 +120,12 @@ static struct ang_err *read_enum(struct json_parser *ps, const struct ang_enum *
 
 static const char *kind_name(enum ang_kind kind) {
     static const char *const names[] = {
-        [KIND_DOUBLE] = "a double",     [KIND_FLOAT] = "a float",       [KIND_INT64] = "an int64",
-        [KIND_UINT64] = "a uint64",     [KIND_INT32] = "an int32",      [KIND_FIXED64] = "a uint64",
-        [KIND_FIXED32] = "a uint32",    [KIND_BOOL] = "true or false",  [KIND_STRING] = "a string",
-        [KIND_GROUP] = "an object",     [KIND_MESSAGE] = "an object",   [KIND_BYTES] = "bytes in base64",
-        [KIND_UINT32] = "a uint32",     [KIND_ENUM] = "a value",        [KIND_SFIXED32] = "an int32",
-        [KIND_SFIXED64] = "an int64",   [KIND_SINT32] = "an int32",     [KIND_SINT64] = "an int64",
+        [KIND_DOUBLE] = "a double",   [KIND_FLOAT] = "a float",      [KIND_INT64] = "an int64",
+        [KIND_UINT64] = "a uint64",   [KIND_INT32] = "an int32",     [KIND_FIXED64] = "a uint64",
+        [KIND_FIXED32] = "a uint32",  [KIND_BOOL] = "true or false", [KIND_STRING] = "a string",
+        [KIND_GROUP] = "an object",   [KIND_MESSAGE] = "an object",  [KIND_BYTES] = "bytes in base64",
+        [KIND_UINT32] = "a uint32",   [KIND_ENUM] = "a value",       [KIND_SFIXED32] = "an int32",
+        [KIND_SFIXED64] = "an int64", [KIND_SINT32] = "an int32",    [KIND_SINT64] = "an int64",
     };
 
     return (names[kind]);

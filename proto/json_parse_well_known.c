@@ -7,7 +7,8 @@ static struct ang_slice text_of(const struct json_parser *ps, uint32_t token) {
 
 /* ---- Timestamp, Duration, FieldMask ---- */
 
-static struct ang_err *parse_time(struct json_parser *ps, bool is_timestamp, uint32_t token, const struct json_path *at) {
+static struct ang_err *parse_time(struct json_parser *ps, bool is_timestamp, uint32_t token,
+                                  const struct json_path *at) {
     int64_t seconds;
     int32_t nanos;
     const char *what;
@@ -142,9 +143,11 @@ static struct ang_err *parse_unknown(struct json_parser *ps, uint32_t object, st
 
     if (er != NULL)
         return (er);
-    if (ps->opts->any == ANG_JSON_ANY_REFUSE || value == 0 || tokens[value].kind != TOKEN_STRING || tokens[object].n != 2)
-        return (json_error(at, ANG_E_JSON, "the type \"%.*s\" is not known%s", (int)url.n, (const char *)url.p,
-                           ps->opts->any == ANG_JSON_ANY_REFUSE ? "" : ", and there is not just a \"value\" in base64"));
+    if (ps->opts->any == ANG_JSON_ANY_REFUSE || value == 0 || tokens[value].kind != TOKEN_STRING ||
+        tokens[object].n != 2)
+        return (
+            json_error(at, ANG_E_JSON, "the type \"%.*s\" is not known%s", (int)url.n, (const char *)url.p,
+                       ps->opts->any == ANG_JSON_ANY_REFUSE ? "" : ", and there is not just a \"value\" in base64"));
     return (json_parse_value(ps, &f, value, &value_at));
 }
 

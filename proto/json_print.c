@@ -324,9 +324,8 @@ static struct ang_err *print_element(struct json_printer *pr, struct list *list,
     struct ang_err *er;
 
     json_next(&pr->out, &list->first);
-    er = list->f->kind == KIND_MESSAGE
-             ? json_print_message(pr, list->f->type, json_entry_bytes(e), &list->at)
-             : json_print_scalar(pr, list->f->kind, list->f->enumeration, e, &list->at);
+    er = list->f->kind == KIND_MESSAGE ? json_print_message(pr, list->f->type, json_entry_bytes(e), &list->at)
+                                       : json_print_scalar(pr, list->f->kind, list->f->enumeration, e, &list->at);
     if (er == NULL)
         er = json_check_size(pr, &list->at);
     list->at.index++;
@@ -389,7 +388,7 @@ static bool has_elements(const struct json_printer *pr, const struct ang_field *
 /* Nothing of the field is to be printed. */
 static bool is_absent(const struct json_printer *pr, const struct ang_field *f, const struct json_slot *slot) {
     if (f->map)
-        return (slot->count == 0);
+        return (json_map_is_empty(pr, f, slot));
     if (f->repeated)
         return (!has_elements(pr, f, slot));
     return (slot->count == 0 || (!f->presence && is_default(f, pr->entries[slot->last].v)));

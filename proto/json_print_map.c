@@ -80,6 +80,13 @@ static bool is_unknown(const struct ang_field *value, struct ang_slice entry) {
     return (unknown);
 }
 
+bool json_map_is_empty(const struct json_printer *pr, const struct ang_field *f, const struct json_slot *slot) {
+    for (uint32_t i = slot->first; i != JSON_NONE; i = pr->entries[i].next)
+        if (!is_unknown(&f->type->fields[1], json_entry_bytes(&pr->entries[i])))
+            return (false);
+    return (true);
+}
+
 static struct ang_err *read_item(struct json_printer *pr, const struct ang_type *type, struct ang_slice entry,
                                  const struct json_path *at, struct item *item) {
     const struct ang_field *value = &type->fields[1];

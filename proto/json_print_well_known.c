@@ -3,11 +3,15 @@
 
 #include "proto/json_priv.h"
 
-#define FIELD(n, k)        {.number = (n), .kind = (k)}
-#define MEMBER(n, k, t)    {.number = (n), .kind = (k), .oneof = 1, .type = (t)}
-#define TYPE(s, is, f)                                                                                           \
-    {.magic = ANG_TYPE_MAGIC, .name = (s), .well_known = (is), .fields = (f), .n_fields = ANG_COUNT(f),          \
-     .n_dense = ANG_COUNT(f)}
+#define FIELD(n, k)                                                                                                    \
+    { .number = (n), .kind = (k) }
+#define MEMBER(n, k, t)                                                                                                \
+    { .number = (n), .kind = (k), .oneof = 1, .type = (t) }
+#define TYPE(s, is, f)                                                                                                 \
+    {                                                                                                                  \
+        .magic = ANG_TYPE_MAGIC, .name = (s), .well_known = (is), .fields = (f), .n_fields = ANG_COUNT(f),             \
+        .n_dense = ANG_COUNT(f)                                                                                        \
+    }
 
 static struct ang_field time_fields[] = {FIELD(1, KIND_INT64), FIELD(2, KIND_INT32)};
 static const struct ang_type time_type = TYPE("Timestamp or Duration", WK_NONE, time_fields);
@@ -135,7 +139,8 @@ static struct ang_err *print_only_field(struct json_printer *pr, const struct an
     const struct ang_field *f = &type->fields[0];
 
     if (er == NULL)
-        er = f->map ? json_print_map(pr, f, pr->slots[frame.slots], at) : json_print_list(pr, f, pr->slots[frame.slots], at);
+        er = f->map ? json_print_map(pr, f, pr->slots[frame.slots], at)
+                    : json_print_list(pr, f, pr->slots[frame.slots], at);
     json_leave(pr, &frame);
     return (er);
 }
@@ -145,7 +150,8 @@ static struct ang_err *print_only_field(struct json_printer *pr, const struct an
 static struct ang_err *print_wrapper(struct json_printer *pr, const struct ang_type *type, struct ang_slice message,
                                      const struct json_path *at) {
     struct ang_field field = FIELD(1, type->wrapped);
-    struct ang_type wrapper = {.magic = ANG_TYPE_MAGIC, .name = type->name, .fields = &field, .n_fields = 1, .n_dense = 1};
+    struct ang_type wrapper = {
+        .magic = ANG_TYPE_MAGIC, .name = type->name, .fields = &field, .n_fields = 1, .n_dense = 1};
     struct json_entry e = {.p = (const uint8_t *)""};
     struct json_frame frame;
     struct ang_err *er = json_enter(pr, &wrapper, message, at, &frame);
@@ -236,7 +242,8 @@ static struct ang_err *print_known_or_raw(struct json_printer *pr, const struct 
     if (any->type != NULL)
         return (pr->opts->any == ANG_JSON_ANY_SHOW ? show_payload(pr, any, at) : print_payload(pr, any, at));
     if (pr->opts->any == ANG_JSON_ANY_REFUSE)
-        return (json_error(at, ANG_E_WIRE, "an Any of the unknown type \"%.*s\"", (int)any->url.n, (const char *)any->url.p));
+        return (json_error(at, ANG_E_WIRE, "an Any of the unknown type \"%.*s\"", (int)any->url.n,
+                           (const char *)any->url.p));
     print_raw(pr, any, NULL);
     return (json_check_size(pr, at));
 }

@@ -135,6 +135,8 @@ struct ang_err *json_print_members(struct json_printer *pr, const struct ang_typ
                                    const struct json_path *at, bool *first) ANG_MUST_USE;
 struct ang_err *json_print_scalar(struct json_printer *pr, enum ang_kind kind, const struct ang_enum *en,
                                   const struct json_entry *e, const struct json_path *at) ANG_MUST_USE;
+/* No entry, or none that counts. */
+bool json_map_is_empty(const struct json_printer *pr, const struct ang_field *f, const struct json_slot *slot);
 /* Elements, with their brackets. */
 struct ang_err *json_print_map(struct json_printer *pr, const struct ang_field *f, struct json_slot slot,
                                const struct json_path *at) ANG_MUST_USE;
@@ -148,8 +150,8 @@ struct ang_err *json_check_size(const struct json_printer *pr, const struct json
 enum json_token_kind { TOKEN_NULL, TOKEN_FALSE, TOKEN_TRUE, TOKEN_NUMBER, TOKEN_STRING, TOKEN_OBJECT, TOKEN_ARRAY };
 
 struct json_token {
-    uint32_t off, n;  /* NUMBER, STRING: where its text is; OBJECT, ARRAY: n members */
-    uint32_t end : 31; /* the index of the token behind it and all that is in it */
+    uint32_t off, n;      /* NUMBER, STRING: where its text is; OBJECT, ARRAY: n members */
+    uint32_t end : 31;    /* the index of the token behind it and all that is in it */
     uint32_t decoded : 1; /* its text is in json_text.decoded: it had escapes */
     enum json_token_kind kind;
 };
@@ -177,7 +179,7 @@ struct json_parser {
     size_t limit; /* of b->n */
     unsigned depth;
     struct ang_buf scratch; /* decoded base64 */
-    struct ang_buf seen; /* a stack: one byte for every field and oneof of the messages that are open */
+    struct ang_buf seen;    /* a stack: one byte for every field and oneof of the messages that are open */
 };
 
 /* A length whose value is not known yet: room is kept, and corrected when it was too much or too little. */
@@ -219,7 +221,8 @@ struct ang_err *json_parse_well_known(struct json_parser *ps, const struct ang_t
 /* "expected WHAT, got …" */
 struct ang_err *json_expected(const struct json_parser *ps, const char *what, uint32_t token,
                               const struct json_path *at) ANG_MUST_USE;
-struct ang_err *json_unknown(const struct ang_type *type, struct ang_slice name, const struct json_path *at) ANG_MUST_USE;
+struct ang_err *json_unknown(const struct ang_type *type, struct ang_slice name,
+                             const struct json_path *at) ANG_MUST_USE;
 /* null is a value of it, not its absence. */
 static inline bool json_takes_null(const struct ang_field *f) {
     return ((f->kind == KIND_MESSAGE && f->type->well_known == WK_VALUE) ||

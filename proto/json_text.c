@@ -168,8 +168,8 @@ static size_t escape_len(struct ang_slice s, size_t i) {
 
     if (i >= s.n || s.p[i] != 'u' || !hex4(s, i + 1, &high) || high < 0xd800 || high > 0xdfff)
         return (1);
-    if (high >= 0xdc00 || i + 7 > s.n || s.p[i + 5] != '\\' || s.p[i + 6] != 'u' || !hex4(s, i + 7, &low) || low < 0xdc00 ||
-        low > 0xdfff)
+    if (high >= 0xdc00 || i + 7 > s.n || s.p[i + 5] != '\\' || s.p[i + 6] != 'u' || !hex4(s, i + 7, &low) ||
+        low < 0xdc00 || low > 0xdfff)
         return (0);
     return (11);
 }

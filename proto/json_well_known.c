@@ -30,8 +30,8 @@ const char *json_add_timestamp(struct ang_buf *b, int64_t seconds, int32_t nanos
     if (nanos < 0 || nanos >= NANOS)
         return ("nanos outside 0 to 999999999");
     AN(gmtime_r(&t, &tm));
-    ang_buf_addf(b, "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
-                 tm.tm_sec);
+    ang_buf_addf(b, "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
+                 tm.tm_min, tm.tm_sec);
     add_fraction(b, nanos);
     ang_buf_add_u8(b, 'Z');
     return (NULL);

@@ -4,8 +4,8 @@
 
 /* 0: as it is; 'u': \u00xx; else the letter behind the backslash. */
 static const char escapes[256] = {
-    [0 ... 7] = 'u', ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', [11] = 'u',        ['\f'] = 'f',
-    ['\r'] = 'r',   [14 ... 31] = 'u', ['"'] = '"', ['\\'] = '\\', [127] = 'u',
+    [0 ... 7] = 'u', ['\b'] = 'b',      ['\t'] = 't', ['\n'] = 'n',  [11] = 'u',  ['\f'] = 'f',
+    ['\r'] = 'r',    [14 ... 31] = 'u', ['"'] = '"',  ['\\'] = '\\', [127] = 'u',
 };
 
 static void add_escape(struct ang_buf *b, uint8_t c) {

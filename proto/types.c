@@ -258,7 +258,8 @@ static struct ang_err *check_imports(const struct ang_types *ty) {
         const char *name = missing_of(ty, ty->files[i]);
 
         if (name != NULL)
-            return (types_error(ty->files[i], "imports %.512s, which is in no set: build it with --include_imports", name));
+            return (
+                types_error(ty->files[i], "imports %.512s, which is in no set: build it with --include_imports", name));
     }
     return (NULL);
 }

@@ -50,8 +50,8 @@ struct ang_method {
 };
 
 struct ang_service {
-    const char *name; /* "angzarr.CommandGateway" */
-    const char *file; /* "angzarr/gateway.proto" */
+    const char *name;                 /* "angzarr.CommandGateway" */
+    const char *file;                 /* "angzarr/gateway.proto" */
     const struct ang_method *methods; /* in the order of the file */
     size_t n_methods;
 };

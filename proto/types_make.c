@@ -121,7 +121,8 @@ struct place {
 };
 
 static struct ang_err *refuse(const struct place *at, const char *what) {
-    return (types_error(at->sym->file, "%.512s.%.64s: %s", at->sym->name, at->desc->name == NULL ? "" : at->desc->name, what));
+    return (types_error(at->sym->file, "%.512s.%.64s: %s", at->sym->name, at->desc->name == NULL ? "" : at->desc->name,
+                        what));
 }
 
 static struct ang_err *resolve(const struct place *at, struct ang_field *f) {
@@ -263,8 +264,8 @@ struct ang_err *types_make_maps(const struct ang_symbol *sym) {
         if (f->kind != KIND_MESSAGE || !f->type->map_entry)
             continue;
         if (!f->repeated || !is_entry(f->type))
-            return (types_error(sym->file, "%.512s.%.64s: not a map, although %.512s is marked as an entry", sym->name,
-                                (const char *)f->name.p, f->type->name));
+            return (types_error(sym->file, "%.512s.%.*s: not a map, although %.512s is marked as an entry", sym->name,
+                                (int)(f->name.n < 64 ? f->name.n : 64), (const char *)f->name.p, f->type->name));
         f->map = true;
     }
     return (NULL);

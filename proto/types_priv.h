@@ -56,9 +56,9 @@ struct ang_enum_value {
 
 struct ang_enum {
     const char *name;
-    bool closed;     /* proto2: numbers it does not know are unknown fields */
-    bool null_value; /* google.protobuf.NullValue: null in JSON */
-    int32_t first;   /* the default in a map entry */
+    bool closed;                                /* proto2: numbers it does not know are unknown fields */
+    bool null_value;                            /* google.protobuf.NullValue: null in JSON */
+    int32_t first;                              /* the default in a map entry */
     struct ang_enum_value *by_number, *by_name; /* by_number: of several with one number the first of the file */
     size_t n_by_number, n_by_name;
 };
@@ -72,8 +72,8 @@ struct ang_field {
     bool map;
     bool packed; /* how we write it; both forms are read */
     bool required;
-    bool presence;  /* absent and default are two things */
-    uint32_t oneof; /* 1 to n_oneofs; 0: in none */
+    bool presence;                      /* absent and default are two things */
+    uint32_t oneof;                     /* 1 to n_oneofs; 0: in none */
     const struct ang_type *type;        /* of KIND_MESSAGE, KIND_GROUP; of a map: its entry */
     const struct ang_enum *enumeration; /* of KIND_ENUM */
 };
@@ -95,7 +95,7 @@ struct ang_type {
     bool extendable;
     struct ang_field *fields; /* by number */
     size_t n_fields;
-    size_t n_dense; /* fields[i].number == i + 1 below this */
+    size_t n_dense;       /* fields[i].number == i + 1 below this */
     struct ang_key *keys; /* by name */
     size_t n_keys;
     uint32_t n_oneofs, n_required;

@@ -210,8 +210,8 @@ static int by_name(const void *a, const void *b) {
 
 static struct ang_err *refuse(const struct ang_symbol *first, const struct ang_symbol *again, const char *member) {
     if (member == NULL || *member == '\0')
-        return (types_error(again->file, "%.512s is declared otherwise in %.256s (%.128s)", again->name, first->file->name,
-                            first->file->where));
+        return (types_error(again->file, "%.512s is declared otherwise in %.256s (%.128s)", again->name,
+                            first->file->name, first->file->where));
     return (types_error(again->file, "%.512s is declared otherwise in %.256s (%.128s): %.64s differs", again->name,
                         first->file->name, first->file->where, member));
 }

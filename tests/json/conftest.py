@@ -4,7 +4,9 @@ import random
 
 import pytest
 
-from json_lib import Pipe
+from json_lib import Pipe, Random
+
+TYPES = ["rich.Rich", "rich.Scalars", "rich.Optionals", "rich.Lists", "rich.Maps", "rich.Tree", "rich.WellKnown", "old.Old", "old.Item"]
 
 
 def pytest_addoption(parser):
@@ -21,6 +23,13 @@ def pytest_report_header(config):
 @pytest.fixture(scope="session")
 def pipe(tmp_path_factory):
     return Pipe(tmp_path_factory.mktemp("json") / "rich.pb")
+
+
+@pytest.fixture(scope="session")
+def messages(pipe, request):
+    """Made once: every test may read them, in the order of TYPES."""
+    r = Random(pipe, random.Random(request.config.getoption("seed")))
+    return [r.message(TYPES[i % len(TYPES)]) for i in range(request.config.getoption("messages"))]
 
 
 @pytest.fixture

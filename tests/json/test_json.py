@@ -7,9 +7,8 @@ import json
 
 from google.protobuf import json_format, message as protobuf_message, unknown_fields
 
-from json_lib import URL, Random
-
-TYPES = ["rich.Rich", "rich.Scalars", "rich.Optionals", "rich.Lists", "rich.Maps", "rich.Tree", "rich.WellKnown", "old.Old", "old.Item"]
+from conftest import TYPES
+from json_lib import URL
 
 JUDGE_ERRORS = (json_format.Error, protobuf_message.DecodeError, TypeError, ValueError)
 
@@ -66,14 +65,7 @@ def drops_entries(pipe, message):
     return any(drops_entries(pipe, m) for m in inner)
 
 
-def random_messages(pipe, rng, request):
-    r = Random(pipe, rng)
-    print(f"seed {request.config.getoption('seed')}")
-    return [r.message(TYPES[i % len(TYPES)]) for i in range(request.config.getoption("messages"))]
-
-
-def test_random_messages_both_ways(pipe, rng, request):
-    messages = random_messages(pipe, rng, request)
+def test_random_messages_both_ways(pipe, messages):
     names = [m.DESCRIPTOR.full_name for m in messages]
     printed = pipe.convert([("p", n, m.SerializePartialToString()) for n, m in zip(names, messages)])
     want = [judge_prints(pipe, m) for m in messages]
@@ -89,8 +81,8 @@ def test_random_messages_both_ways(pipe, rng, request):
         assert theirs == ours or canonical(unpacked(pipe, pipe.cls(n).FromString(ours))) == expected, w
 
 
-def test_the_judge_reads_what_we_print(pipe, rng, request):
-    messages = random_messages(pipe, rng, request)[::5]
+def test_the_judge_reads_what_we_print(pipe, messages):
+    messages = messages[::5]
     items = [(letter, m.DESCRIPTOR.full_name, m.SerializePartialToString()) for m in messages for letter in "pni"]
     for (letter, name, data), (ok, text) in zip(items, pipe.convert(items)):
         assert ok, text
@@ -98,8 +90,8 @@ def test_the_judge_reads_what_we_print(pipe, rng, request):
         assert canonical(unpacked(pipe, got)) == canonical(unpacked(pipe, pipe.cls(name).FromString(data))), (letter, text.decode())
 
 
-def test_names_of_the_proto_file_and_defaults(pipe, rng, request):
-    messages = random_messages(pipe, rng, request)[::5]
+def test_names_of_the_proto_file_and_defaults(pipe, messages):
+    messages = messages[::5]
     named = pipe.convert([("n", m.DESCRIPTOR.full_name, m.SerializePartialToString()) for m in messages])
     filled = pipe.convert([("d", m.DESCRIPTOR.full_name, m.SerializePartialToString()) for m in messages])
     for m, (ok, text), (ok2, full) in zip(messages, named, filled):
@@ -110,9 +102,9 @@ def test_names_of_the_proto_file_and_defaults(pipe, rng, request):
             assert values(full) == values(judge_prints(pipe, m, always_print_fields_with_no_presence=True))
 
 
-def test_pieces_on_the_wire(pipe, rng, request):
+def test_pieces_on_the_wire(pipe, messages):
     """The bytes of two messages one behind the other are the merged message: last values, joined lists, maps and messages."""
-    messages = random_messages(pipe, rng, request)[:3000]
+    messages = messages[:3000]
     items = []
     for i in range(len(messages) - len(TYPES)):
         a, b = messages[i], messages[i + len(TYPES)]
@@ -127,10 +119,10 @@ def test_pieces_on_the_wire(pipe, rng, request):
         assert values(text) == values(want), (name, data.hex())
 
 
-def test_damaged_bytes(pipe, rng, request):
+def test_damaged_bytes(pipe, rng, messages):
     """What we print from damaged bytes, the judge reads the same from them.  (It lets pass more: groups among unknown fields, tags and
     lengths written with more bytes than they need, and it takes a string that is not UTF-8 as unknown in proto2.)"""
-    messages = random_messages(pipe, rng, request)[:4000]
+    messages = messages[:4000]
     items, accepted = [], 0
     for m in messages:
         data = bytearray(m.SerializePartialToString())
@@ -151,9 +143,9 @@ def test_damaged_bytes(pipe, rng, request):
     assert accepted > 100
 
 
-def test_shuffled_members(pipe, rng, request):
+def test_shuffled_members(pipe, rng, messages):
     """JSON objects have no order, and names may be those of the .proto file; null is absence."""
-    messages = random_messages(pipe, rng, request)[:2000]
+    messages = messages[:2000]
 
     def shuffle(v):
         if isinstance(v, dict):
@@ -338,6 +330,7 @@ def test_closed_enums(pipe):
     ok, text = pipe.one("p", "old.Old", data)
     assert ok and json.loads(text) == {"sizes": ["SMALL", "LARGE"], "packedSizes": ["SMALL", "LARGE"], "byName": {"b": "HEAVY"}}
     assert values(judge_prints(pipe, pipe.cls("old.Old").FromString(data))) == json.loads(text)
+    assert pipe.one("p", "old.Old", bytes.fromhex("1803" "2a0103" "42050a01611003")) == (True, b"{}")
 
 
 def test_groups_are_refused_by_name(pipe):
