@@ -4,6 +4,8 @@ ANG_ERROR(SHUTDOWN, ANG_RETRY, "The process is stopping", "Send again; another p
 ANG_ERROR(TIMEOUT, ANG_RETRY, "Something did not answer in time", "See what the message names.")
 ANG_ERROR(CONFIG, ANG_BAD_INPUT, "The configuration is wrong", "Correct the file at the line named; see docs/settings.md.")
 ANG_ERROR(WIRE, ANG_BAD_INPUT, "Bytes are not the protobuf message they should be", "Correct the sender; the message names the field.")
+ANG_ERROR(JSON, ANG_BAD_INPUT, "Text is not the JSON it should be", "Correct it at the place that the message names.")
+ANG_ERROR(TYPES, ANG_BAD_INPUT, "Descriptors cannot be used", "Build the set again; the message names the file and the type.")
 ANG_ERROR(INVALID, ANG_BAD_INPUT, "A value is outside what is allowed", "Correct the sender; the message names the field.")
 ANG_ERROR(TOO_BIG, ANG_BAD_INPUT, "Larger than limits.message", "Make it smaller, or raise limits.message everywhere.")
 ANG_ERROR(NO_DOMAIN, ANG_BAD_INPUT, "The domain is not in the topology", "Check the spelling, and business_logic in the configuration.")

@@ -28,7 +28,7 @@ static size_t sequence_len(const uint8_t *p, size_t left) {
     return (n);
 }
 
-bool ang_utf8_ok(struct ang_slice s) {
+size_t ang_utf8_len(struct ang_slice s) {
     size_t i = 0;
 
     while (i < s.n) {
@@ -44,8 +44,12 @@ bool ang_utf8_ok(struct ang_slice s) {
         }
         n = s.p[i] < 0x80 ? 1 : sequence_len(s.p + i, s.n - i);
         if (n == 0)
-            return (false);
+            return (i);
         i += n;
     }
-    return (true);
+    return (s.n);
+}
+
+bool ang_utf8_ok(struct ang_slice s) {
+    return (ang_utf8_len(s) == s.n);
 }

@@ -44,6 +44,7 @@ bool ang_wire_find(struct ang_slice message, uint32_t number, struct ang_wire_fi
 
 /* Well-formed UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF.  Empty is valid. */
 bool ang_utf8_ok(struct ang_slice s);
+size_t ang_utf8_len(struct ang_slice s); /* how many bytes from the beginning are that */
 
 /* What follows the last '/' of a type URL (the message's full name); the whole of it when there is no '/'. */
 struct ang_slice ang_wire_type_name(struct ang_slice type_url);
