@@ -30,11 +30,22 @@ void ang_set_business_clear(struct ang_settings *s) {
     s->n_business = 0;
 }
 
+void ang_set_descriptors_clear(struct ang_settings *s) {
+    for (size_t i = 0; i < s->n_descriptors; i++) {
+        free(s->descriptors[i].at);
+        free(s->descriptors[i].path);
+    }
+    free(s->descriptors);
+    s->descriptors = NULL;
+    s->n_descriptors = 0;
+}
+
 void ang_settings_free(struct ang_settings *s) {
     if (s == NULL)
         return;
     free_strings(ang_set_rows, ang_set_n_rows, s);
     ang_set_business_clear(s);
+    ang_set_descriptors_clear(s);
     for (size_t i = 0; i < s->log.n_kafka; i++) {
         free(s->log.kafka[i].key);
         free(s->log.kafka[i].value);
@@ -47,13 +58,14 @@ void ang_settings_free(struct ang_settings *s) {
 /* ---- unknown keys ---- */
 
 const char **ang_set_names(const char *section) {
-    const char **names = ang_calloc(ang_set_n_rows + ang_set_n_sections + 2, sizeof(*names));
+    const char **names = ang_calloc(ang_set_n_rows + ang_set_n_sections + 8, sizeof(*names));
     size_t n = 0;
 
     if (section == NULL) {
         for (size_t i = 0; i < ang_set_n_sections; i++)
             names[n++] = ang_set_sections[i].name;
-        names[n++] = "business_logic";
+        for (size_t i = 0; ang_set_lists[i] != NULL; i++)
+            names[n++] = ang_set_lists[i];
         return (names);
     }
     for (size_t i = 0; i < ang_set_n_rows; i++)

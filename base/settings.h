@@ -35,6 +35,11 @@ struct ang_set_business {
     bool send_snapshots; /* false: the business is sent the whole history (snapshots.send) */
 };
 
+struct ang_set_descriptors {
+    char *at;   /* where it stands, for messages: "angzarr.yaml:7" */
+    char *path; /* of an encoded FileDescriptorSet; as it can be opened */
+};
+
 struct ang_settings {
     char *file; /* as named in messages */
     struct {
@@ -79,6 +84,8 @@ struct ang_settings {
     } compensation;
     struct ang_set_business *business;
     size_t n_business;
+    struct ang_set_descriptors *descriptors;
+    size_t n_descriptors;
 };
 
 /* path NULL: ANGZARR_CONFIG, else ./angzarr.yaml (and when that does not exist either: CONFIG error saying how to name one).

@@ -72,8 +72,9 @@ static struct ang_err *long_name(struct ang_settings *s, struct ang_set_at *ats,
     const char **names;
     struct ang_err *er;
 
-    if (sep == NULL && strcmp(path, "business_logic") == 0)
-        return (ang_set_yaml_business(s, ang_slice_str(value), at.file));
+    for (size_t i = 0; sep == NULL && ang_set_lists[i] != NULL; i++)
+        if (strcmp(path, ang_set_lists[i]) == 0)
+            return (ang_set_yaml_list(s, path, ang_slice_str(value), at.file));
     if (sep != NULL && strncmp(path, "log__kafka__", 12) == 0) {
         to_property(path + 12);
         return (ang_set_kafka(s, at, path + 12, value, true));

@@ -94,10 +94,14 @@ struct ang_err *ang_set_expand(const char *text, struct ang_set_at at, const cha
 /* at[i] (ANG_SET_ROWS_MAX of them) gets where row i was set. */
 struct ang_err *ang_set_yaml(struct ang_settings *s, struct ang_set_at *at, struct ang_slice text,
                              const char *file) ANG_MUST_USE;
-/* The value of ANGZARR__BUSINESS_LOGIC: a YAML list that replaces the file's. */
-struct ang_err *ang_set_yaml_business(struct ang_settings *s, struct ang_slice text, const char *file) ANG_MUST_USE;
+/* The keys that hold a list, in no section; NULL-terminated. */
+extern const char *const ang_set_lists[];
+/* The value of ANGZARR__BUSINESS_LOGIC, ANGZARR__DESCRIPTORS: a YAML list that replaces the file's.  list: one of ang_set_lists. */
+struct ang_err *ang_set_yaml_list(struct ang_settings *s, const char *list, struct ang_slice text,
+                                  const char *file) ANG_MUST_USE;
 struct ang_err *ang_set_env(struct ang_settings *s, struct ang_set_at *at) ANG_MUST_USE;
 void ang_set_business_clear(struct ang_settings *s);
+void ang_set_descriptors_clear(struct ang_settings *s);
 
 /* The name (of a NULL-terminated list) nearest to word, if near enough to be what was meant; else NULL. */
 const char *ang_set_nearest(const char *word, const char *const *names);

@@ -38,7 +38,8 @@ static const char head[] =
     "| `ANGZARR__SECTION__KEY` | any setting: `ANGZARR__WORKER__LANES=2` is `worker.lanes: 2` |\n"
     "| `ANGZARR__LOG__KAFKA__PROPERTY` | a librdkafka property, `_` for `.`: `ANGZARR__LOG__KAFKA__BOOTSTRAP_SERVERS` "
     "|\n"
-    "| `ANGZARR__BUSINESS_LOGIC` | the whole list, as YAML: `[{domain: order, address: \"localhost:50051\"}]` |\n";
+    "| `ANGZARR__BUSINESS_LOGIC` | the whole list, as YAML: `[{domain: order, address: \"localhost:50051\"}]` |\n"
+    "| `ANGZARR__DESCRIPTORS` | the whole list, as YAML: `[/etc/angzarr/orders.pb]` |\n";
 
 static void print_default(FILE *out, const struct ang_set_row *row) {
     if (row->dflt == NULL)
@@ -73,6 +74,23 @@ static void print_kafka(FILE *out) {
         fprintf(out, "| `%s` | %s |\n", name, why);
 }
 
+static const char descriptors[] = "\n## descriptors\n\n"
+                                  "A list of files with the types of your commands and events; a path that does not "
+                                  "begin with `/` is looked for beside the\n"
+                                  "configuration file. Each is an encoded `FileDescriptorSet`:\n\n"
+                                  "```\n"
+                                  "protoc -Iproto --include_imports --descriptor_set_out=orders.pb orders.proto\n"
+                                  "```\n\n"
+                                  "With them, gRPC server reflection tells clients such as grpcurl what is inside a "
+                                  "`google.protobuf.Any`. A file that is\n"
+                                  "missing, is something else, lacks an import, or defines a symbol that another one "
+                                  "defines too, stops the start.\n\n"
+                                  "```yaml\n"
+                                  "descriptors:\n"
+                                  "  - orders.pb\n"
+                                  "  - /etc/angzarr/shipping.pb\n"
+                                  "```\n";
+
 void ang_settings_print_reference(FILE *out) {
     static const char columns[] = "| key | value | default | what it does |\n|---|---|---|---|\n";
 
@@ -90,4 +108,5 @@ void ang_settings_print_reference(FILE *out) {
     fprintf(out, "\n## business_logic\n\nA list: one row per domain.\n\n%s", columns);
     for (size_t r = 0; r < ang_set_n_business_rows; r++)
         print_row(out, &ang_set_business_rows[r], "");
+    fputs(descriptors, out);
 }

@@ -265,47 +265,92 @@ static struct ang_err *business_row(struct walk *w, const yaml_node_t *node, con
     return (NULL);
 }
 
-static struct ang_err *business(struct walk *w, const yaml_node_t *list) {
+/* ---- descriptors ---- */
+
+/* Beside the configuration file, unless the path begins at the root. */
+static char *beside(const char *file, const char *path) {
+    const char *slash = strrchr(file, '/');
+
+    if (path[0] == '/' || slash == NULL)
+        return (ang_strdup(path));
+    return (ang_sprintf("%.*s/%s", (int)(slash - file), file, path));
+}
+
+static struct ang_err *descriptors_row(struct walk *w, const yaml_node_t *node, const char *path) {
+    static const struct ang_set_row any = {.type = ANG_SET_STRING, .match = ANG_MATCH_FILLED};
+    struct ang_settings *s = w->s;
+    char where[ANG_SET_AT_MAX], *text, *file = NULL;
+    struct ang_err *er;
+
+    er = scalar(w, node, path, &any, &text);
+    if (er != NULL)
+        return (er);
+    er = ang_set_store(&any, &file, at_node(w, node), path, text);
+    if (er == NULL) {
+        s->descriptors = ang_realloc(s->descriptors, (s->n_descriptors + 1) * sizeof(*s->descriptors));
+        s->descriptors[s->n_descriptors++] = (struct ang_set_descriptors){
+            .at = ang_strdup(ang_set_at_text(at_node(w, node), where)), .path = beside(s->file, text)};
+    }
+    free(file);
+    free(text);
+    return (er);
+}
+
+/* ---- lists ---- */
+
+typedef struct ang_err *row_f(struct walk *w, const yaml_node_t *node, const char *path);
+
+static struct ang_err *each_row(struct walk *w, const yaml_node_t *list, const char *name, row_f *row) {
     struct ang_err *er = NULL;
     size_t i = 0;
 
     if (is_nothing(list))
         return (NULL);
     if (list->type != YAML_SEQUENCE_NODE)
-        return (ang_set_err(at_node(w, list), "business_logic", "expected a list, got %s", kind(list)));
+        return (ang_set_err(at_node(w, list), name, "expected a list, got %s", kind(list)));
     for (yaml_node_item_t *it = list->data.sequence.items.start; it < list->data.sequence.items.top && er == NULL;
          it++) {
-        char *path = ang_sprintf("business_logic[%zu]", i++);
+        char *path = ang_sprintf("%s[%zu]", name, i++);
 
-        er = business_row(w, yaml_document_get_node(&w->doc, *it), path);
+        er = row(w, yaml_document_get_node(&w->doc, *it), path);
         free(path);
     }
     return (er);
 }
 
+const char *const ang_set_lists[] = {"business_logic", "descriptors", NULL};
+static const struct {
+    row_f *row;
+    void (*clear)(struct ang_settings *s);
+} lists[] = {{business_row, ang_set_business_clear}, {descriptors_row, ang_set_descriptors_clear}};
+_Static_assert(ANG_COUNT(lists) + 1 == ANG_COUNT(ang_set_lists), "each list has its functions");
+
 /* ---- document ---- */
 
 static struct ang_err *top_pair(struct walk *w, void *arg, const char *path, const yaml_node_t *key,
                                 const yaml_node_t *value) {
-    int *lines = arg; /* per section, and one for business_logic */
+    int *lines = arg; /* per section, then per list */
     const char **names;
     struct ang_err *er;
+    int list = index_of(ang_set_lists, text_of(key));
     size_t i;
 
     for (i = 0; i < ang_set_n_sections; i++)
         if (strcmp(ang_set_sections[i].name, text_of(key)) == 0)
             break;
-    if (i == ang_set_n_sections && strcmp(text_of(key), "business_logic") != 0) {
+    if (i == ang_set_n_sections && list < 0) {
         names = ang_set_names(NULL);
         er = ang_set_unknown(at_node(w, key), path, text_of(key), names);
         free(names);
         return (er);
     }
+    if (list >= 0)
+        i += (size_t)list;
     if (lines[i] != 0)
         return (twice(w, key, path, lines[i]));
     lines[i] = at_node(w, key).line;
-    if (i == ang_set_n_sections)
-        return (business(w, value));
+    if (list >= 0)
+        return (each_row(w, value, ang_set_lists[list], lists[list].row));
     return (each_pair(w, value, path, section_pair, (void *)(uintptr_t)&ang_set_sections[i]));
 }
 
@@ -391,7 +436,7 @@ struct ang_err *ang_set_yaml(struct ang_settings *s, struct ang_set_at *at, stru
     er = load(&w, text, &root);
     if (er != NULL)
         return (er);
-    lines = ang_calloc(ang_set_n_sections + 1, sizeof(*lines));
+    lines = ang_calloc(ang_set_n_sections + ANG_COUNT(lists), sizeof(*lines));
     if (root != NULL)
         er = each_pair(&w, root, "", top_pair, lines);
     free(lines);
@@ -399,7 +444,8 @@ struct ang_err *ang_set_yaml(struct ang_settings *s, struct ang_set_at *at, stru
     return (er);
 }
 
-struct ang_err *ang_set_yaml_business(struct ang_settings *s, struct ang_slice text, const char *file) {
+struct ang_err *ang_set_yaml_list(struct ang_settings *s, const char *list, struct ang_slice text, const char *file) {
+    const int which = index_of(ang_set_lists, list);
     struct walk w = {.file = file, .s = s};
     const yaml_node_t *root;
     struct ang_err *er;
@@ -407,9 +453,9 @@ struct ang_err *ang_set_yaml_business(struct ang_settings *s, struct ang_slice t
     er = load(&w, text, &root);
     if (er != NULL)
         return (er);
-    ang_set_business_clear(s);
+    lists[which].clear(s);
     if (root != NULL)
-        er = business(&w, root);
+        er = each_row(&w, root, list, lists[which].row);
     yaml_document_delete(&w.doc);
     return (er);
 }

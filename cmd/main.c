@@ -71,6 +71,7 @@ static int config_error(struct ang_err *er) {
 
 static int run(enum role role, const char *name, const char *config) {
     struct ang_settings *set;
+    struct ang_catalog *types;
     struct ang_err *er;
     int rc;
 
@@ -87,9 +88,15 @@ static int run(enum role role, const char *name, const char *config) {
         ang_settings_free(set);
         return (EXIT_USAGE);
     }
+    er = types_load(set, &types);
+    if (er != NULL) {
+        ang_settings_free(set);
+        return (config_error(er));
+    }
     block_signals();
     ang_log_context("role", name);
-    rc = role_run(role, set);
+    rc = role_run(role, set, types);
+    ang_catalog_free(types);
     ang_settings_free(set);
     return (rc);
 }

@@ -22,6 +22,7 @@ static const char *const role_names[] = {"standalone", "aggregate", "gateway"};
 struct app {
     enum role role;
     const struct ang_settings *set;
+    const struct ang_catalog *types;
     struct ang_log *log;
     struct ang_topology *topology;
     struct ang_worker *worker;
@@ -132,12 +133,17 @@ static void not_yet(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
     ang_rpc_fail(rpc, &st);
 }
 
-static const struct ang_rpc_method not_yet_methods[] = {
+/* Reflection lists them meanwhile, so each role has those that it will serve. */
+static const struct ang_rpc_method not_yet_gateway[] = {
     {"/angzarr.CommandGateway/Execute", ANG_RPC_UNARY, not_yet},
     {"/angzarr.CommandGateway/ExecuteSync", ANG_RPC_UNARY, not_yet},
     {"/angzarr.BusinessCoordinator/Handle", ANG_RPC_UNARY, not_yet},
     {"/angzarr.AggregateCoordinator/Handle", ANG_RPC_UNARY, not_yet},
     {"/angzarr.AggregateCoordinator/HandleSync", ANG_RPC_UNARY, not_yet},
+    {"/angzarr.EventQuery/GetEventBook", ANG_RPC_UNARY, not_yet},
+    {"/angzarr.EventQuery/GetEvents", ANG_RPC_SERVER_STREAM, not_yet},
+};
+static const struct ang_rpc_method not_yet_worker[] = {
     {"/angzarr.EventQuery/GetEventBook", ANG_RPC_UNARY, not_yet},
     {"/angzarr.EventQuery/GetEvents", ANG_RPC_SERVER_STREAM, not_yet},
     {"/angzarr.ext.Worker/Attach", ANG_RPC_SERVER_STREAM, not_yet},
@@ -151,6 +157,7 @@ static struct ang_err *open_server(struct app *a, const char *address, const str
         .methods = methods,
         .n_methods = n,
         .arg = a->worker,
+        .types = a->types,
     };
     struct ang_err *er = ang_rpc_server_open(&conf, &a->server);
 
@@ -215,7 +222,7 @@ static struct ang_err *start_worker(struct app *a) {
 
 static struct ang_err *start_gateway(struct app *a) {
     const struct ang_gateway_conf conf = {
-        .settings = a->set, .log = a->log, .topology = a->topology, .local = a->worker};
+        .settings = a->set, .types = a->types, .log = a->log, .topology = a->topology, .local = a->worker};
 
     return (ang_gateway_start(&conf, &a->gateway));
 }
@@ -228,9 +235,10 @@ static struct ang_err *start(struct app *a, bool *ret_stop) {
         return (er);
     a->topology = ang_topology_new(a->set, a->log);
     er = open_http(a);
-    if (er == NULL)
-        er = open_server(a, a->role == ROLE_AGGREGATE ? a->set->worker.address : a->set->gateway.address, not_yet_methods,
-                         ANG_COUNT(not_yet_methods));
+    if (er == NULL && a->role == ROLE_AGGREGATE)
+        er = open_server(a, a->set->worker.address, not_yet_worker, ANG_COUNT(not_yet_worker));
+    else if (er == NULL)
+        er = open_server(a, a->set->gateway.address, not_yet_gateway, ANG_COUNT(not_yet_gateway));
     if (er == NULL)
         er = await_log(a, ret_stop);
     if (a->server != NULL)
@@ -300,8 +308,8 @@ static int code_of(const struct ang_err *er) {
     }
 }
 
-int role_run(enum role role, const struct ang_settings *set) {
-    struct app a = {.role = role, .set = set, .lock = PTHREAD_MUTEX_INITIALIZER};
+int role_run(enum role role, const struct ang_settings *set, const struct ang_catalog *types) {
+    struct app a = {.role = role, .set = set, .types = types, .lock = PTHREAD_MUTEX_INITIALIZER};
     bool stop_asked = false;
     struct ang_err *er;
     int rc = EXIT_DONE;

@@ -275,6 +275,7 @@ static struct ang_err *open_parts(struct ang_gateway *g) {
                                            .max_message = g->conf.settings->limits.message,
                                            .methods = methods,
                                            .n_methods = ANG_COUNT(methods),
+                                           .types = g->conf.types,
                                            .arg = g};
     struct ang_err *er = ang_rpc_server_open(&sc, &g->server);
 

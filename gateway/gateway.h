@@ -18,6 +18,7 @@ struct ang_gateway;
 
 struct ang_gateway_conf {
     const struct ang_settings *settings; /* borrowed for the gateway's life, as all of these */
+    const struct ang_catalog *types;     /* for reflection; NULL: not served */
     struct ang_log *log;
     struct ang_topology *topology;
     struct ang_worker *local; /* the worker of this process: answers and queries go straight to it; NULL: found through `owners` */

@@ -1,6 +1,7 @@
 /* The descriptors of everything we speak, compiled into the program: one encoded google.protobuf.FileDescriptorSet with
- * angzarr/ and angzarr/ext/, grpc/health/v1, google/rpc/status.proto and the well-known types of google/protobuf/ (any,
- * duration, empty, field_mask, struct, timestamp, wrappers).  A file comes after the files it imports.
+ * angzarr/ and angzarr/ext/, grpc/health/v1, grpc/reflection/v1 and v1alpha, google/rpc/status.proto and the well-known
+ * types of google/protobuf/ (any, duration, empty, field_mask, struct, timestamp, wrappers).  A file comes after the files
+ * it imports.
  *
  * For server reflection as it is; types.h makes types of it (ang_types_builtin).
  *

@@ -59,16 +59,18 @@ void ang_status_free(struct ang_status **st);
 struct ang_status *ang_status_from_err(struct ang_err **er);
 
 /* ---- server ---- */
+struct ang_catalog; /* proto/catalog.h */
 struct ang_rpc_server;
 struct ang_rpc; /* one call being served */
 
-enum ang_rpc_kind { ANG_RPC_UNARY, ANG_RPC_SERVER_STREAM };
+enum ang_rpc_kind { ANG_RPC_UNARY, ANG_RPC_SERVER_STREAM, ANG_RPC_BIDI_STREAM };
 
 struct ang_rpc_method {
     const char *path; /* "/angzarr.CommandGateway/Execute" */
     enum ang_rpc_kind kind;
     /* A request has arrived, whole and not over max_message; request is borrowed until ang_rpc_request is no longer needed:
-     * it lives as long as the rpc. */
+     * it lives as long as the rpc.  Bidirectional streams: the call has arrived, request is empty; ang_rpc_read asks for the
+     * requests. */
     void (*handle)(void *arg, struct ang_rpc *rpc, struct ang_slice request);
 };
 
@@ -78,14 +80,16 @@ struct ang_rpc_server_conf {
     int64_t max_message;                  /* > 0; larger requests: RESOURCE_EXHAUSTED that names both sizes */
     const struct ang_rpc_method *methods; /* borrowed for the server's life */
     size_t n_methods;
-    void *arg; /* for the handlers */
+    void *arg;                       /* for the handlers */
+    const struct ang_catalog *types; /* what reflection tells of, borrowed for the server's life; NULL: not served */
 };
 /* Listens at once, answers when the loop runs.  Methods not in the table: UNIMPLEMENTED that names the method.  RPC_BIND
  * names the address.  Before ang_loop_start or while the loop runs; any thread. */
 struct ang_err *ang_rpc_server_open(const struct ang_rpc_server_conf *conf, struct ang_rpc_server **ret_s) ANG_MUST_USE;
 const char *ang_rpc_server_address(const struct ang_rpc_server *s); /* with the real port */
 /* Accepts no more; waits up to grace_ms for the calls under way, cancels the rest, waits until their handlers have ended
- * them, frees.  Watches of health are ended at once.  From another thread than the loop's, while the loop runs. */
+ * them, frees.  Watches of health and streams of reflection are ended at once.  From another thread than the loop's, while
+ * the loop runs. */
 void ang_rpc_server_close(struct ang_rpc_server *s, int grace_ms); /* accepts NULL */
 
 struct ang_slice ang_rpc_request(const struct ang_rpc *rpc);
@@ -103,16 +107,24 @@ void *ang_rpc_user(const struct ang_rpc *rpc);
 void ang_rpc_reply(struct ang_rpc *rpc, const struct ang_slice *parts, size_t n);
 /* Ends any call.  Takes *st. */
 void ang_rpc_fail(struct ang_rpc *rpc, struct ang_status **st);
-/* Server streams: one message; false when the call is over or more than 4 MiB wait to be sent (then nothing was queued). */
+/* Streams: one message; false when the call is over or more than 4 MiB wait to be sent (then nothing was queued). */
 bool ang_rpc_send(struct ang_rpc *rpc, const struct ang_slice *parts, size_t n);
 /* Bytes queued and not yet taken by the transport; drained (may be NULL) runs on the loop each time they fall below low, and
  * soon after ang_rpc_on_drained when they are below it already.  Not once the call has ended or is cancelled. */
 size_t ang_rpc_queued(const struct ang_rpc *rpc);
 void ang_rpc_on_drained(struct ang_rpc *rpc, size_t low, void (*drained)(struct ang_rpc *rpc, void *user));
-/* Ends a server stream with OK. */
+/* Ends a stream with OK. */
 void ang_rpc_end(struct ang_rpc *rpc);
+/* Bidirectional streams: asks for the next request; nothing is read from the caller until then.  got runs once, on the loop's
+ * thread and never from inside this: with the message, borrowed until it returns, or with NULL when the caller sends no more (or
+ * is gone).  Not once the call has ended or is cancelled, and one that is over max_message cancels it: the caller gets
+ * RESOURCE_EXHAUSTED.  One at a time: again only after got. */
+void ang_rpc_read(struct ang_rpc *rpc, void (*got)(struct ang_rpc *rpc, void *user, const struct ang_slice *msg));
 
-/* grpc.health.v1: the server serves Check and Watch by itself.  service "" is the whole server; until a name is set it is
+/* grpc.reflection.v1 and v1alpha: the server serves them by itself from conf.types; the services listed are those of its table,
+ * health and reflection.
+ *
+ * grpc.health.v1: the server serves Check and Watch by itself.  service "" is the whole server; until a name is set it is
  * unknown, "" too.  Any thread. */
 void ang_rpc_server_set_health(struct ang_rpc_server *s, const char *service, bool serving);
 

@@ -80,9 +80,10 @@ void ang_status_wire_fini(struct ang_status_wire *w);
 /* ---- server ---- */
 
 struct ang_health;
+struct ang_reflection;
 struct ang_rpc_server;
 
-/* One row of the server's table: a method of the user's, or of health. */
+/* One row of the server's table: a method of the user's, of health or of reflection. */
 struct ang_served_method {
     const struct ang_rpc_method *m;
     void *handle; /* gRPC's */
@@ -103,7 +104,7 @@ struct ang_rpc {
     struct ang_rpc *next; /* free list */
     struct ang_rpc_server *s;
     const struct ang_served_method *sm; /* NULL: the catcher of unknown methods */
-    struct ang_tag tag_new, tag_close, tag_send;
+    struct ang_tag tag_new, tag_close, tag_send, tag_read;
     struct ang_op op; /* callbacks that are due without a completion */
     atomic_int refs;
 
@@ -113,7 +114,8 @@ struct ang_rpc {
     gpr_timespec deadline;
     grpc_metadata_array meta;
     grpc_byte_buffer *payload;
-    int close_cancelled; /* before tag_close, or before tag_send when that batch holds the close */
+    grpc_byte_buffer *got_bytes; /* before tag_read */
+    int close_cancelled;         /* before tag_close, or before tag_send when that batch holds the close */
 
     /* set once, before the handler runs */
     grpc_slice request_mem;
@@ -128,6 +130,7 @@ struct ang_rpc {
     void *user;
     void (*cancelled)(struct ang_rpc *rpc, void *user);
     void (*drained)(struct ang_rpc *rpc, void *user);
+    void (*got)(struct ang_rpc *rpc, void *user, const struct ang_slice *msg); /* NULL: none is asked for */
     bool out_first_used;
     bool begun;         /* initial metadata is sent, or in the batch under way */
     bool sending;       /* tag_send is under way */
@@ -151,6 +154,7 @@ struct ang_rpc_server {
     struct ang_served_method *methods;
     size_t n_methods;
     struct ang_health *health;
+    struct ang_reflection *reflection; /* NULL: not served */
     struct ang_tag tag_shutdown;
     /* lock */
     pthread_mutex_t lock;
@@ -168,6 +172,7 @@ void ang_rpc_arm(struct ang_rpc_server *s, const struct ang_served_method *sm);
 void ang_rpc_new_done(struct ang_tag *tag, bool ok);
 void ang_rpc_close_done(struct ang_tag *tag, bool ok);
 void ang_rpc_send_done(struct ang_tag *tag, bool ok);
+void ang_rpc_read_done(struct ang_tag *tag, bool ok);
 void ang_rpc_late_run(struct ang_op *op, bool shutdown);
 
 /* ---- health.c ---- */
@@ -177,5 +182,16 @@ struct ang_health *ang_health_new(void);
 void ang_health_free(struct ang_health *h);
 void ang_health_set(struct ang_health *h, const char *service, bool serving);
 void ang_health_close(struct ang_health *h); /* ends the watches; later ones are refused */
+
+/* ---- reflection.c ---- */
+#define ANG_REFLECTION_METHODS 2
+/* Their arg is the struct ang_reflection. */
+extern const struct ang_rpc_method ang_reflection_methods[ANG_REFLECTION_METHODS];
+/* types is borrowed; methods are those of the server's user. */
+struct ang_reflection *ang_reflection_new(const struct ang_catalog *types, const struct ang_rpc_method *methods,
+                                          size_t n_methods);
+void ang_reflection_free(struct ang_reflection *r); /* accepts NULL */
+/* Ends the streams; later ones are refused.  Loop thread.  Accepts NULL. */
+void ang_reflection_close(struct ang_reflection *r);
 
 #endif

@@ -200,6 +200,10 @@ static void handle(struct ang_rpc *rpc) {
         fail_unknown(rpc);
         return;
     }
+    if (rpc->sm->m->kind == ANG_RPC_BIDI_STREAM) {
+        rpc->sm->m->handle(rpc->sm->arg, rpc, ANG_SLICE_NONE);
+        return;
+    }
     if (rpc->payload == NULL) {
         /* Far over the limit (gRPC has answered by itself), or closed without a message. */
         st = ang_status_new(ANG_INVALID_ARGUMENT, "%s: the call came without a request message", rpc->sm->m->path);
@@ -328,7 +332,7 @@ void ang_rpc_fail(struct ang_rpc *rpc, struct ang_status **st) {
 
 void ang_rpc_end(struct ang_rpc *rpc) {
     ANG_CHECK(rpc, ANG_RPC_MAGIC);
-    ANG_DIAG(rpc->sm->m->kind == ANG_RPC_SERVER_STREAM);
+    ANG_DIAG(rpc->sm->m->kind != ANG_RPC_UNARY);
     end(rpc, NULL, NULL);
 }
 
@@ -364,5 +368,58 @@ void ang_rpc_on_drained(struct ang_rpc *rpc, size_t low, void (*drained)(struct 
     rpc->drain_armed = drained != NULL;
     if (rpc->drain_armed && rpc->queued < low)
         post_callbacks(rpc);
+    ANG_PT(pthread_mutex_unlock(&rpc->lock));
+}
+
+/* ---- requests of a bidirectional stream ---- */
+
+static void cancel_too_big(struct ang_rpc *rpc, size_t n) {
+    char *text = ang_sprintf("%s: the request has %zu bytes, the limit is %lld (limits.message)", rpc->sm->m->path, n,
+                             (long long)rpc->s->max_message);
+    /* Its close comes, and with it `cancelled`. */
+    AZ(grpc_call_cancel_with_status(rpc->call, GRPC_STATUS_RESOURCE_EXHAUSTED, text, NULL));
+    free(text);
+}
+
+void ang_rpc_read_done(struct ang_tag *tag, bool ok) {
+    struct ang_rpc *rpc = ANG_CONTAINER(tag, struct ang_rpc, tag_read);
+    void (*got)(struct ang_rpc *, void *, const struct ang_slice *);
+    grpc_slice mem = grpc_empty_slice();
+    struct ang_slice msg = ANG_SLICE_NONE;
+
+    ANG_CHECK(rpc, ANG_RPC_MAGIC);
+    ANG_PT(pthread_mutex_lock(&rpc->lock));
+    got = rpc->ended || rpc->gone || !ok ? NULL : rpc->got;
+    rpc->got = NULL;
+    void *user = rpc->user;
+    grpc_byte_buffer *bb = rpc->got_bytes;
+    rpc->got_bytes = NULL;
+    ANG_PT(pthread_mutex_unlock(&rpc->lock));
+    if (bb != NULL)
+        msg = ang_bytes_view(bb, &mem);
+    if (got != NULL && bb != NULL && msg.n > (uint64_t)rpc->s->max_message)
+        cancel_too_big(rpc, msg.n);
+    else if (got != NULL)
+        got(rpc, user, bb == NULL ? NULL : &msg);
+    grpc_slice_unref(mem);
+    if (bb != NULL)
+        grpc_byte_buffer_destroy(bb);
+    unref(rpc);
+}
+
+void ang_rpc_read(struct ang_rpc *rpc, void (*got)(struct ang_rpc *rpc, void *user, const struct ang_slice *msg)) {
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
+
+    ANG_CHECK(rpc, ANG_RPC_MAGIC);
+    ANG_DIAG(rpc->sm->m->kind == ANG_RPC_BIDI_STREAM);
+    ANG_PT(pthread_mutex_lock(&rpc->lock));
+    AZ(rpc->ended);
+    AZ(rpc->got);
+    if (!rpc->gone) {
+        rpc->got = got;
+        op.data.recv_message.recv_message = &rpc->got_bytes;
+        ref(rpc);
+        ang_tag_start(rpc->call, &op, 1, &rpc->tag_read);
+    }
     ANG_PT(pthread_mutex_unlock(&rpc->lock));
 }

@@ -33,6 +33,7 @@ static struct ang_rpc *rpc_new(struct ang_rpc_server *s) {
     ang_tag_init(&rpc->tag_new, ang_rpc_new_done);
     ang_tag_init(&rpc->tag_close, ang_rpc_close_done);
     ang_tag_init(&rpc->tag_send, ang_rpc_send_done);
+    ang_tag_init(&rpc->tag_read, ang_rpc_read_done);
     ang_op_init(&rpc->op, ang_rpc_late_run);
     grpc_metadata_array_init(&rpc->meta);
     rpc->request_mem = grpc_empty_slice();
@@ -70,6 +71,7 @@ struct ang_rpc *ang_rpc_take(struct ang_rpc_server *s, const struct ang_served_m
     rpc->queued = rpc->sending_n = rpc->low = 0;
     rpc->user = NULL;
     rpc->cancelled = rpc->drained = NULL;
+    rpc->got = NULL;
     rpc->begun = rpc->sending = rpc->ended = rpc->final = rpc->close_started = rpc->gone = rpc->told = false;
     rpc->drain_armed = rpc->op_posted = rpc->out_first_used = false;
     rpc->close_cancelled = 0;
@@ -105,8 +107,8 @@ void ang_rpc_arm(struct ang_rpc_server *s, const struct ang_served_method *sm) {
                                      ang_loop_cq(s->loop), &rpc->tag_new);
     } else {
         e = grpc_server_request_registered_call(s->grpc, sm->handle, &rpc->call, &rpc->deadline, &rpc->meta,
-                                                &rpc->payload, ang_loop_cq(s->loop), ang_loop_cq(s->loop),
-                                                &rpc->tag_new);
+                                                sm->m->kind == ANG_RPC_BIDI_STREAM ? NULL : &rpc->payload,
+                                                ang_loop_cq(s->loop), ang_loop_cq(s->loop), &rpc->tag_new);
     }
     AZ(e);
 }
@@ -213,18 +215,25 @@ static grpc_server *server_create(int64_t max_message) {
     return (grpc_server_create(&all, NULL));
 }
 
-static void add_methods(struct ang_rpc_server *s, const struct ang_rpc_server_conf *conf) {
-    s->n_methods = conf->n_methods + ANG_HEALTH_METHODS;
-    s->methods = ang_calloc(s->n_methods, sizeof(*s->methods));
-    for (size_t i = 0; i < s->n_methods; i++) {
-        struct ang_served_method *sm = &s->methods[i];
-        bool own = i < conf->n_methods;
-        sm->m = own ? &conf->methods[i] : &ang_health_methods[i - conf->n_methods];
-        sm->arg = own ? conf->arg : s->health;
-        sm->handle =
-            grpc_server_register_method(s->grpc, sm->m->path, NULL, GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+static void add_table(struct ang_rpc_server *s, const struct ang_rpc_method *methods, size_t n, void *arg) {
+    for (size_t i = 0; i < n; i++) {
+        struct ang_served_method *sm = &s->methods[s->n_methods++];
+        sm->m = &methods[i];
+        sm->arg = arg;
+        /* The requests of a bidirectional stream are read when they are asked for. */
+        sm->handle = grpc_server_register_method(
+            s->grpc, sm->m->path, NULL,
+            sm->m->kind == ANG_RPC_BIDI_STREAM ? GRPC_SRM_PAYLOAD_NONE : GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
         AN(sm->handle); /* NULL: the table names it twice */
     }
+}
+
+static void add_methods(struct ang_rpc_server *s, const struct ang_rpc_server_conf *conf) {
+    s->methods = ang_calloc(conf->n_methods + ANG_HEALTH_METHODS + ANG_REFLECTION_METHODS, sizeof(*s->methods));
+    add_table(s, conf->methods, conf->n_methods, conf->arg);
+    add_table(s, ang_health_methods, ANG_HEALTH_METHODS, s->health);
+    if (s->reflection != NULL)
+        add_table(s, ang_reflection_methods, ANG_REFLECTION_METHODS, s->reflection);
 }
 
 static void shutdown_done(struct ang_tag *tag, bool ok) {
@@ -245,6 +254,7 @@ static void server_free(struct ang_rpc_server *s) {
         rpc_free(rpc);
     }
     ang_health_free(s->health);
+    ang_reflection_free(s->reflection);
     ANG_PT(pthread_cond_destroy(&s->cond));
     ANG_PT(pthread_mutex_destroy(&s->lock));
     free(s->methods);
@@ -269,6 +279,8 @@ struct ang_err *ang_rpc_server_open(const struct ang_rpc_server_conf *conf, stru
     ANG_PT(pthread_condattr_destroy(&attr));
     ang_tag_init(&s->tag_shutdown, shutdown_done);
     s->health = ang_health_new();
+    if (conf->types != NULL)
+        s->reflection = ang_reflection_new(conf->types, conf->methods, conf->n_methods);
     s->grpc = server_create(conf->max_message);
     struct ang_err *er = listen_on(s, conf->address);
     if (er != NULL) {
@@ -308,6 +320,7 @@ static void close_on_loop(void *arg) {
     ANG_TAG_GIVE(&s->tag_shutdown);
     grpc_server_shutdown_and_notify(s->grpc, ang_loop_cq(s->loop), &s->tag_shutdown);
     ang_health_close(s->health);
+    ang_reflection_close(s->reflection);
 }
 
 void ang_rpc_server_close(struct ang_rpc_server *s, int grace_ms) {

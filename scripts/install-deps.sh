@@ -3,6 +3,7 @@
 #
 #     scripts/install-deps.sh build         what compiles angzarr and its tests and runs the example (./quickstart)
 #     scripts/install-deps.sh build kafka   and a Kafka broker and kcat (./quickstart --kafka, ./check)
+#     scripts/install-deps.sh go            Go, which builds grpcurl (scripts/grpcurl.sh)
 #
 # Debian 12 or 13, as root or with sudo.  None of these packages starts a service.
 set -euo pipefail
@@ -12,6 +13,7 @@ build=(gcc libc6-dev cmake ninja-build pkg-config ca-certificates
     libyajl-dev libyaml-dev libmicrohttpd-dev libssl-dev libcmocka-dev zlib1g-dev
     python3 python3-venv)
 kafka=(maven kcat)
+go=(golang-go)
 
 release=$(. /etc/os-release 2>/dev/null && echo "${ID:-}-${VERSION_ID:-}")
 case $release in
@@ -25,8 +27,9 @@ for set in "$@"; do
     case $set in
     build) want+=("${build[@]}") ;;
     kafka) want+=("${kafka[@]}") ;;
+    go) want+=("${go[@]}") ;;
     *)
-        echo "install-deps.sh: unknown set \"$set\": expected build or kafka" >&2
+        echo "install-deps.sh: unknown set \"$set\": expected build, kafka or go" >&2
         exit 2
         ;;
     esac

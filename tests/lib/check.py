@@ -74,6 +74,7 @@ GROUPS = [
     Group("faults", "dev", pytest=("tests/faults", "-m", "not long", "--seed=4711"), minutes=10),
     Group("quickstart", "release", command=("./quickstart",)),
     Group("quickstart-kafka", "release", command=("./quickstart", "--kafka")),
+    Group("quickstart-next", "release", pytest=("tests/quickstart",)),
     Group("asan-unit", "asan", label="unit"),
     Group("asan-json", "asan", pytest=("tests/json", "--messages=1500")),
     Group("asan-contract-embedded", "asan", label="contract-embedded"),

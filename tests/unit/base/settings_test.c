@@ -111,7 +111,10 @@ static const char full[] =
     "    snapshots: { every: 7, send: false }\n"
     "  - { domain: _a-1, address: \"10.0.0.1:1\", snapshots: off }\n"
     "  - { domain: b, address: \"h:1\", snapshots: always, contract: business_logic, start: latest }\n"
-    "  - { domain: c, address: \"h:1\", snapshots: { send: false } }\n";
+    "  - { domain: c, address: \"h:1\", snapshots: { send: false } }\n"
+    "descriptors:\n"
+    "  - types/orders.pb\n"
+    "  - \"/etc/${ANGZARR_TEST_WORD}.pb\"\n";
 
 static void full_file(void **state) {
     static const struct {
@@ -166,6 +169,11 @@ static void full_file(void **state) {
         assert_int_equal(s->business[i].snapshots_every, rows[i].every);
         assert_int_equal(s->business[i].send_snapshots, rows[i].send);
     }
+    assert_int_equal(s->n_descriptors, 2);
+    assert_string_equal(s->descriptors[0].path, "types/orders.pb"); /* the file is named without a folder */
+    assert_string_equal(s->descriptors[0].at, "t.yaml:24");
+    assert_string_equal(s->descriptors[1].path, "/etc/abc.pb");
+    assert_string_equal(s->descriptors[1].at, "t.yaml:25");
     ang_settings_free(s);
 }
 
@@ -199,9 +207,9 @@ static const struct {
     /* unknown, twice */
     {"\nworkers: {}\n", "t.yaml:2: workers: unknown key, did you mean \"worker\"?"},
     {"sagas: []\n", "t.yaml:1: sagas: unknown key, expected one of log, topology, state, worker, gateway, limits, "
-                    "replay, compensation, business_logic"},
+                    "replay, compensation, business_logic, descriptors"},
     {"projectors: []\n", "t.yaml:1: projectors: unknown key, expected one of log, topology, state, worker, gateway, "
-                         "limits, replay, compensation, business_logic"},
+                         "limits, replay, compensation, business_logic, descriptors"},
     {"worker:\n  id: a\n  lane: 2\n", "t.yaml:3: worker.lane: unknown key, did you mean \"lanes\"?"},
     {"limits:\n  timeout: 2s\n", "t.yaml:2: limits.timeout: unknown key, expected one of message, call_timeout, "
                                  "command_ttl, calls, slow_after, slow_calls, max_unfinished, dedupe_window"},
@@ -278,6 +286,10 @@ static const struct {
     {"log: { kafka: [a] }\n", "t.yaml:1: log.kafka: expected a map of settings, got a list"},
     /* business_logic */
     {"business_logic: {}\n", "t.yaml:1: business_logic: expected a list, got a map"},
+    {"descriptors: types.pb\n", "t.yaml:1: descriptors: expected a list, got a single value"},
+    {"descriptors: [{ path: types.pb }]\n", "t.yaml:1: descriptors[0]: expected text that is not empty, got a map"},
+    {"descriptors:\n  - a.pb\n  - ''\n", "t.yaml:3: descriptors[1]: expected text that is not empty, got \"\""},
+    {"descriptors: []\ndescriptors: []\n", "t.yaml:2: descriptors: set twice, first at line 1"},
     {"business_logic:\n  - order\n", "t.yaml:2: business_logic[0]: expected a map of settings, got a single value"},
     {"business_logic:\n  - { address: \"h:1\" }\n",
      "t.yaml:2: business_logic[0]: expected the key domain, which must be given"},
@@ -395,6 +407,7 @@ static void environment_wins(void **state) {
         {"ANGZARR__WORKER__SESSION_TIMEOUT", "10s"},
         {"ANGZARR__WORKER__ADDRESS", "0.0.0.0:1"},
         {"ANGZARR__BUSINESS_LOGIC", "[{domain: order, address: 'h:1'}]"},
+        {"ANGZARR__DESCRIPTORS", "[b.pb]"},
     };
     struct ang_settings *s;
 
@@ -403,7 +416,8 @@ static void environment_wins(void **state) {
     s = load_good("topology: { partitions: 3, replication: 2 }\n"
                   "log: { kafka: { bootstrap.servers: 'a:1' } }\n"
                   "gateway: { address: '[::]:1316' }\n"
-                  "business_logic: [{ domain: stock, address: 'h:2' }]\n");
+                  "business_logic: [{ domain: stock, address: 'h:2' }]\n"
+                  "descriptors: [a.pb]\n");
     for (size_t i = 0; i < ANG_COUNT(names); i++)
         unsetenv(names[i][0]);
     assert_string_equal(s->worker.id, "pod-7");
@@ -420,6 +434,9 @@ static void environment_wins(void **state) {
     assert_string_equal(s->log.kafka[1].value, "$ {x} ${HOME}"); /* the shell has expanded what it wanted */
     assert_int_equal(s->n_business, 1);
     assert_string_equal(s->business[0].domain, "order");
+    assert_int_equal(s->n_descriptors, 1);
+    assert_string_equal(s->descriptors[0].path, "b.pb");
+    assert_string_equal(s->descriptors[0].at, "environment ANGZARR__DESCRIPTORS:1");
     ang_settings_free(s);
 }
 
