@@ -41,11 +41,9 @@ static bool done_before(struct work *w, struct ang_err **er) {
     return (true);
 }
 
-/* FAILED_PRECONDITION with the current book, so that the caller can decide again (contract 2). */
-static void mismatch(struct work *w, uint32_t expects) {
+/* st, FAILED_PRECONDITION, with the current book, so that the caller can decide again (contract 2). */
+static void mismatch(struct work *w, struct ang_status *st) {
     struct root *r = w->root;
-    struct ang_status *st =
-        ang_status_new(ANG_FAILED_PRECONDITION, "Sequence mismatch: command expects %u, aggregate at %u", expects, r->next);
     struct ang_buf book = {NULL, 0, 0}, details = {NULL, 0, 0};
     const size_t fixed = ang_wire_len_bytes(1, w->book.cover.raw.n) + 8;
 
@@ -75,19 +73,29 @@ static void expired(struct work *w) {
 
 static void answered_events(struct work *w, const struct ang_wire_event_book *book);
 
-/* Events that are told, not asked for: the command's one page holds them (contract 15). */
+/* Events that are told, not asked for: the command's one page holds them (contract 15).  A number below the next one is no echo of
+ * the history here, but taken.  Who tells facts does not know the state that follows from them: a snapshot is left out. */
 static void record_facts(struct work *w) {
     struct ang_wire_event_book book;
-    struct ang_status *st;
+    struct ang_wire_event_page page;
+    struct ang_wire_iter it;
     struct ang_err *er;
+    uint32_t n;
 
-    er = ang_wire_parse_event_book(w->book.n_pages == 1 ? w->book.first.command.value : ANG_SLICE_NONE, &book);
-    if (er == NULL) {
-        answered_events(w, &book);
+    er = ang_wire_parse_event_book(w->book.first.command.value, &book);
+    AZ(er); /* it parsed when it was admitted */
+    it = ang_wire_iter_of(book.pages);
+    for (n = 0; ang_wire_event_pages_next(&it, &page); n++) {
+        if (!page.has_num || page.num == (uint64_t)w->root->next + n)
+            continue;
+        mismatch(w, ang_status_new(ANG_FAILED_PRECONDITION,
+                                   "Sequence mismatch: page %u has number %u where %llu comes next, aggregate at %u", n,
+                                   page.num, (unsigned long long)w->root->next + n, w->root->next));
         return;
     }
-    st = ang_status_from_err(&er);
-    finish_status(w, &st);
+    memset(&book.snapshot, 0, sizeof book.snapshot);
+    memset(&book.snapshot_state, 0, sizeof book.snapshot_state);
+    answered_events(w, &book);
 }
 
 static void start(struct work *w) {
@@ -117,7 +125,8 @@ static void start(struct work *w) {
     }
     expects = w->book.n_pages == 0 ? 0 : w->book.first.sequence;
     if (expects != r->next)
-        mismatch(w, expects);
+        mismatch(w, ang_status_new(ANG_FAILED_PRECONDITION, "Sequence mismatch: command expects %u, aggregate at %u",
+                                   expects, r->next));
     else
         business_call(w);
 }
@@ -132,7 +141,7 @@ void aggregate_next(struct root *r) {
         return;
     r->stepping = true;
     while (r->running == NULL && (w = TAILQ_FIRST(&r->queue)) != NULL) {
-        if (!slots_take(r))
+        if (!w->is_record && !slots_take(r)) /* facts need no call */
             break;
         TAILQ_REMOVE(&r->queue, w, link);
         r->queued--;
@@ -147,7 +156,7 @@ void aggregate_next(struct root *r) {
 /* ---- what the business answered ---- */
 
 /* The new pages of an answer, numbered and timed, appended to out; what is below `next` is history echoed back. */
-static struct ang_status *number_pages(const struct ang_wire_event_book *book, uint32_t next, bool facts, struct ang_buf *out,
+static struct ang_status *number_pages(const struct ang_wire_event_book *book, uint32_t next, struct ang_buf *out,
                                        uint32_t *ret_count) {
     struct ang_wire_iter it = ang_wire_iter_of(book->pages);
     struct ang_wire_event_page page;
@@ -155,9 +164,6 @@ static struct ang_status *number_pages(const struct ang_wire_event_book *book, u
     struct ang_wire_stamp stamp = {.num = next, .seconds = now / 1000000, .nanos = (int32_t)(now % 1000000) * 1000};
 
     while (ang_wire_event_pages_next(&it, &page)) {
-        if (facts && page.has_num && page.num != stamp.num)
-            return (ang_status_new(ANG_FAILED_PRECONDITION, "Sequence mismatch: the record has %u, aggregate at %u", page.num,
-                                   stamp.num));
         if (page.has_num && page.num < next)
             continue;
         if (page.has_num && page.num != stamp.num)
@@ -284,17 +290,27 @@ static void store_snapshot(struct work *w, const struct ang_wire_event_book *boo
     ang_buf_fini(&b);
 }
 
-static struct ang_status *wrong_cover(const struct work *w, const struct ang_wire_cover *c) {
+const char *cover_strays(const struct work *w, const struct ang_wire_cover *c) {
+    const struct ang_wire_cover *own = &w->book.cover;
+
     if (!c->present)
         return (NULL);
-    if (c->domain.n > 0 && !ang_slice_eq(c->domain, w->book.cover.domain))
-        return (ang_status_new(ANG_INTERNAL, "the business logic answered with events of the domain \"%.*s\"",
-                               (int)(c->domain.n > 64 ? 64 : c->domain.n), (const char *)c->domain.p));
-    if (c->has_root && !ang_slice_eq(c->root, w->book.cover.root))
-        return (ang_status_new(ANG_INTERNAL, "the business logic answered with events of another aggregate (its cover names another root)"));
-    if (c->edition.n > 0 && !ang_slice_eq(c->edition, w->book.cover.edition))
-        return (ang_status_new(ANG_INTERNAL, "the business logic answered with events of another edition"));
+    if (c->domain.n > 0 && !ang_slice_eq(c->domain, own->domain))
+        return ("another domain");
+    if (c->has_root && !ang_slice_eq(c->root, own->root))
+        return ("another root");
+    if (c->edition.n > 0 && !ang_slice_eq(c->edition, own->edition))
+        return ("another edition");
     return (NULL);
+}
+
+static struct ang_status *wrong_cover(const struct work *w, const struct ang_wire_cover *c) {
+    const char *what = cover_strays(w, c);
+
+    if (what == NULL)
+        return (NULL);
+    return (ang_status_new(ANG_INTERNAL, "the business logic answered with events of another aggregate: its cover names %s",
+                           what));
 }
 
 static void answered_events(struct work *w, const struct ang_wire_event_book *book) {
@@ -310,7 +326,7 @@ static void answered_events(struct work *w, const struct ang_wire_event_book *bo
     ang_buf_clear(cover);
     st = wrong_cover(w, &book->cover);
     if (st == NULL)
-        st = number_pages(book, r->next, w->is_record, pages, &n);
+        st = number_pages(book, r->next, pages, &n);
     if (st != NULL) {
         finish_status(w, &st);
         return;

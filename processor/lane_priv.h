@@ -381,6 +381,8 @@ void finish_copies(struct work *w); /* the copies that wait for w get its outcom
 
 /* ---- aggregate.c: what runs a command ---- */
 void aggregate_next(struct root *r); /* starts the next command of the root if it can */
+/* What another book's cover names that is not as in the work's own; NULL: nothing. */
+const char *cover_strays(const struct work *w, const struct ang_wire_cover *c);
 /* What the business answered (code OK). Finishes w. */
 void aggregate_answered(struct work *w, struct ang_slice response, bool business_response);
 
