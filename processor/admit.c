@@ -205,7 +205,7 @@ static void forward(struct work *w, int32_t to) {
     snprintf(from, sizeof from, "%s/%d/%lld", rec->topic->name, rec->partition, (long long)rec->offset);
     ANG_LOG_EVERY(5000, ANG_LOG_WARN, "MISROUTED",
                   "a command is in the wrong partition and was forwarded; its producer does not use murmur2 over the root",
-                  "input", from, "to", ANG_F("%d", to), "total", ANG_F("%llu", (unsigned long long)l->forwarded));
+                  "input", from, "to", ANG_F("%d", to), "total", ANG_F("%llu", (unsigned long long)l->forwarded), LOG_CORRELATION(w));
     e = effect_new(l, EFFECT_OTHER, l->domain->reactions, to);
     e->out.key = rec->key;
     e->out.value = rec->value;

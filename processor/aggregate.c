@@ -41,15 +41,34 @@ static bool done_before(struct work *w, struct ang_err **er) {
     return (true);
 }
 
+/* The cover as it came; one that would fill a trailer by itself: what names the aggregate. */
+static void trailer_cover(struct ang_buf *b, const struct ang_wire_cover *c) {
+    struct ang_buf part = {NULL, 0, 0}, cover = {NULL, 0, 0};
+
+    if (c->raw.n <= TRAILER_BOOK_MAX / 2) {
+        ang_wire_put_cover(b, 1, c, c->correlation_id);
+        return;
+    }
+    ang_wire_put_bytes(&part, 1, c->root);
+    ang_wire_put_bytes(&cover, 1, ang_buf_slice(&part));
+    ang_wire_put_bytes(&cover, 2, c->domain);
+    ang_wire_put_bytes(&cover, 3, c->correlation_id);
+    ang_buf_clear(&part);
+    ang_wire_put_bytes(&part, 1, c->edition);
+    if (c->edition.n > 0)
+        ang_wire_put_bytes(&cover, 4, ang_buf_slice(&part));
+    ang_wire_put_bytes(b, 1, ang_buf_slice(&cover));
+    ang_buf_fini(&part);
+    ang_buf_fini(&cover);
+}
+
 /* st, FAILED_PRECONDITION, with the current book, so that the caller can decide again (contract 2). */
 static void mismatch(struct work *w, struct ang_status *st) {
     struct root *r = w->root;
     struct ang_buf book = {NULL, 0, 0}, details = {NULL, 0, 0};
-    const size_t fixed = ang_wire_len_bytes(1, w->book.cover.raw.n) + 8;
 
-    ang_wire_put_cover(&book, 1, &w->book.cover, w->book.cover.correlation_id);
-    if (fixed < TRAILER_BOOK_MAX)
-        ang_buf_add_slice(&book, root_newest(r, TRAILER_BOOK_MAX - fixed));
+    trailer_cover(&book, &w->book.cover);
+    ang_buf_add_slice(&book, root_newest(r, TRAILER_BOOK_MAX - 8 - book.n));
     ang_wire_put_uint(&book, 6, r->next);
     ang_wire_put_uint(&details, 1, st->code);
     ang_wire_put_str(&details, 2, st->msg);
@@ -277,7 +296,7 @@ static void store_snapshot(struct work *w, const struct ang_wire_event_book *boo
     ang_wire_put_bytes(&b, 3, state);
     if (b.n + 4096 > (size_t)d->snapshots->max_message) {
         ANG_LOG_EVERY(10000, ANG_LOG_WARN, "SNAPSHOT-TOO-BIG", "a snapshot is over limits.message and was not stored", "domain",
-                      d->name, "bytes", ANG_F("%zu", b.n));
+                      d->name, "bytes", ANG_F("%zu", b.n), LOG_CORRELATION(w));
         ang_buf_fini(&b);
         return;
     }
@@ -357,9 +376,11 @@ static void answered_revocation(struct work *w, const struct ang_wire_revocation
     ang_uuid_text(w->root_id.id, root);
     if (rv->send_to_dead_letter_queue)
         dead_letter(w, st->msg);
-    if (rv->escalate)
+    if (rv->escalate) {
+        l->escalated++;
         ANG_LOG(ANG_LOG_ERROR, "ESCALATE", st->msg, "domain", l->domain->name, "root", root, "command",
-                ANG_F("%.*s", (int)w->command_id.n, (const char *)w->command_id.p));
+                ANG_F("%.*s", (int)w->command_id.n, (const char *)w->command_id.p), LOG_CORRELATION(w));
+    }
     if (rv->emit_system_revocation)
         compensation_failed(w, rv);
     finish_status(w, &st);

@@ -98,6 +98,12 @@ struct work {
     struct ang_blob *response; /* code == ANG_OK */
     TAILQ_HEAD(, work) copies; /* copies of this command that came while it was open */
 };
+/* The last pair of a log line about a work (contract 7). */
+#define LOG_CORRELATION(w) "correlation_id", log_slice(&(struct ang_log_fmt){{0}}, (w)->book.cover.correlation_id)
+static inline const char *log_slice(struct ang_log_fmt *f, struct ang_slice s) {
+    return (ang_log_f(f, "%.*s", (int)(s.n > sizeof f->s ? sizeof f->s : s.n), s.n == 0 ? "" : (const char *)s.p));
+}
+
 TAILQ_HEAD(works, work);
 TAILQ_HEAD(call_list, work);
 
@@ -265,7 +271,7 @@ struct part_view {
 struct lane_view {
     int64_t at_ms; /* monotonic */
     int calls, slow_calls;
-    uint64_t aborted_commits, dead_lettered, forwarded, skipped;
+    uint64_t aborted_commits, dead_lettered, forwarded, skipped, escalated;
     struct part_view *parts;
 };
 
@@ -327,7 +333,7 @@ struct lane {
     bool lease_over;            /* at the last tick */
     _Atomic bool renew;         /* something may be open under our transactional ids */
     struct ang_buf scratch, scratch2;
-    uint64_t forwarded, dead_lettered, skipped, bad_headers, aborted_commits;
+    uint64_t forwarded, dead_lettered, skipped, escalated, bad_headers, aborted_commits;
     _Atomic uint64_t retired_producers; /* the committer counts */
     /* view_lock */
     pthread_mutex_t view_lock;

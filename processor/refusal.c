@@ -121,7 +121,7 @@ void compensation_failed(struct work *w, const struct ang_wire_revocation *rv) {
     if (d == NULL) {
         ANG_LOG_EVERY(5000, ANG_LOG_ERROR, "COMPENSATION-DOMAIN",
                       "a revocation asks for a system event, but compensation.domain is not in business_logic: it is not stored",
-                      "compensation.domain", name, "domain", l->domain->name);
+                      "compensation.domain", name, "domain", l->domain->name, LOG_CORRELATION(w));
         return;
     }
     ang_wire_put_bytes(&any, 1, ang_slice_of(w->root_id.id, 16));
@@ -135,7 +135,7 @@ void compensation_failed(struct work *w, const struct ang_wire_revocation *rv) {
     ang_wire_add_record(&record, ang_buf_slice(&cover), ang_buf_slice(&book));
     if (record.n + 4096 > (size_t)d->reactions->max_message) {
         ANG_LOG(ANG_LOG_ERROR, "COMPENSATION-TOO-BIG", "a system event is over limits.message and was not stored", "domain",
-                l->domain->name, "bytes", ANG_F("%zu", record.n));
+                l->domain->name, "bytes", ANG_F("%zu", record.n), LOG_CORRELATION(w));
     } else {
         e = effect_new(l, EFFECT_OTHER, d->reactions, ang_partition_of_root(w->root_id.id, d->partitions));
         e->blob = ang_blob_copy(ang_buf_slice(&record));
