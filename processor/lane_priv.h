@@ -80,6 +80,7 @@ struct work {
     int64_t start_ms, deadline_ms; /* wall clock */
     unsigned tries;
     enum variant variant;      /* asked last */
+    unsigned connection;       /* of the lane when it was asked */
     bool tried_both;
     bool is_record;            /* kind: record: facts, the business is not asked (contract 15) */
     struct ang_rpc_call *call; /* running */
@@ -296,6 +297,7 @@ struct lane {
     struct ang_rpc_channel *business;
     enum variant variant;
     bool variant_seen; /* it has answered something else than UNIMPLEMENTED */
+    unsigned connection; /* counts calls that found none: what is known of the variant is of this one */
     struct call_list calls, slow_calls; /* under way, the oldest first */
     int n_calls, n_slow_calls;
     struct root_list ready;      /* roots that wait for a slot */

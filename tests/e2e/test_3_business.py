@@ -274,6 +274,31 @@ def test_when_both_variants_are_unimplemented_the_caller_gets_it_and_nothing_is_
     eventually(lambda: works(client), 20)
 
 
+def test_a_variant_is_remembered_of_a_connection(make_system, make_logic):
+    """The program that comes back on the address may serve the other one."""
+    logic = make_logic()
+    client = make_system({"order": logic.address}, partitions=1).up().client()
+    for contracts in (("Aggregate",), ("BusinessLogic",), ("Aggregate",)):
+        assert numbers(client.do("order", new_root())) == [0]
+        logic.stop()
+        logic.contracts = contracts
+        logic.start()
+    assert numbers(client.do("order", new_root())) == [0]
+
+
+def test_a_variant_that_was_busy_is_still_the_one_that_answered(client, logic):
+    """UNAVAILABLE is an answer, too: the UNIMPLEMENTED after it is the business's own."""
+    busy = str(uuid.uuid4())
+    client.do("order", new_root())
+    waiting = in_thread(lambda: client.refused_open(client.do, "order", new_root(), what="flaky", n=1_000_000, id=busy, timeout=3))
+    for nth in range(1, 6):
+        eventually(lambda: logic.calls.of(busy) >= nth)
+        id = str(uuid.uuid4())
+        refused = client.refused("UNIMPLEMENTED", client.do, "order", new_root(), what="refuse", n=12, text="mine", id=id)
+        assert refused.message == "mine" and logic.calls.of(id) == 1
+    waiting.result()
+
+
 def works(client):
     try:
         return numbers(client.do("order", new_root(), timeout=5)) == [0]
