@@ -1,4 +1,5 @@
-/* The command path: check, name, append; the pending table does the rest.
+/* The command path: check, name, append; the pending table does the rest.  Facts to be recorded go the same way, as a command
+ * whose one page holds them (header `kind: record`).
  *
  * A copy is built when it is sent, from the request that the rpc holds anyway: a command that waits costs no copy of its bytes, and
  * the rare resend parses again. */
@@ -17,7 +18,7 @@
 #define PUSHBACK_MS "100"
 #define MARGIN_MS   100 /* copies end that much before the caller does, so that he still hears why */
 #define TYPES_MAX   512 /* bytes of the `types` header */
-#define HDR_MAX     8
+#define HDR_MAX     9
 
 /* ---- taking a command ---- */
 
@@ -85,10 +86,19 @@ static struct ang_status *set_times(const struct ang_gateway *g, struct ang_rpc 
     return (NULL);
 }
 
-static struct ang_status *take(struct ang_gateway *g, struct ang_rpc *rpc, const struct ang_wire_command_book *book) {
+static const struct ang_wire_cover *cover_of(const struct ang_request *rq) {
+    return (rq->record != NULL ? &rq->record->cover : &rq->command->cover);
+}
+
+static struct ang_slice raw_of(const struct ang_request *rq) {
+    return (rq->record != NULL ? rq->record->raw : rq->command->raw);
+}
+
+static struct ang_status *take(struct ang_gateway *g, struct ang_rpc *rpc, const struct ang_request *rq) {
     const int64_t now_ms = ang_now_ms();
     const int limit = g->conf.settings->gateway.in_flight;
-    struct ang_pending_id id = {.root = book->cover.root.p, .edition = book->cover.edition};
+    const struct ang_wire_cover *cover = cover_of(rq);
+    struct ang_pending_id id = {.root = cover->root.p, .edition = cover->edition};
     char text[ANG_UUID_TEXT + 1];
     struct ang_status *st;
     struct ang_call *call;
@@ -96,7 +106,8 @@ static struct ang_status *take(struct ang_gateway *g, struct ang_rpc *rpc, const
 
     if (g->stopping)
         return (ang_status_new(ANG_UNAVAILABLE, "the gateway is stopping"));
-    if ((st = ang_check_command(g->conf.topology, book, &id.domain)) != NULL)
+    st = ang_check_command(g->conf.topology, rq->record != NULL ? "EventBook" : "CommandBook", cover, &id.domain);
+    if (st != NULL)
         return (st);
     if ((st = command_id(rpc, text, &id.command_id, &client_id)) != NULL)
         return (st);
@@ -104,14 +115,15 @@ static struct ang_status *take(struct ang_gateway *g, struct ang_rpc *rpc, const
         return (too_many(id.domain, limit));
     call = ang_pending_add(g->pending, &id, client_id);
     call->rpc = rpc;
-    call->book = book->raw;
+    call->book = raw_of(rq);
+    call->is_record = rq->record != NULL;
     call->mail = g->mail;
     if ((st = set_times(g, rpc, now_ms, call)) != NULL) {
         ang_pending_drop(g->pending, call, now_ms);
         return (st);
     }
     ang_rpc_set_user(rpc, call, cancelled);
-    g->fresh = book;
+    g->fresh = rq;
     ang_pending_start(g->pending, call, now_ms);
     g->fresh = NULL;
     ang_gateway_rearm(g);
@@ -126,7 +138,20 @@ void ang_command_handle(void *arg, struct ang_rpc *rpc, struct ang_slice request
 
     ANG_CAST(g, arg, ANG_GATEWAY_MAGIC);
     er = ang_wire_parse_command_book(request, &book);
-    st = er != NULL ? ang_status_from_err(&er) : take(g, rpc, &book);
+    st = er != NULL ? ang_status_from_err(&er) : take(g, rpc, &(struct ang_request){.command = &book});
+    if (st != NULL)
+        fail(rpc, st);
+}
+
+void ang_command_record(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
+    struct ang_wire_event_book book;
+    struct ang_status *st;
+    struct ang_gateway *g;
+    struct ang_err *er;
+
+    ANG_CAST(g, arg, ANG_GATEWAY_MAGIC);
+    er = ang_wire_parse_event_book(request, &book);
+    st = er != NULL ? ang_status_from_err(&er) : take(g, rpc, &(struct ang_request){.record = &book});
     if (st != NULL)
         fail(rpc, st);
 }
@@ -152,7 +177,7 @@ void ang_command_handle_sync(void *arg, struct ang_rpc *rpc, struct ang_slice re
     er = ang_wire_parse_sync_command(request, &r);
     st = er != NULL ? ang_status_from_err(&er) : check_mode(&r);
     if (st == NULL)
-        st = take(g, rpc, &r.command);
+        st = take(g, rpc, &(struct ang_request){.command = &r.command});
     if (st != NULL)
         fail(rpc, st);
 }
@@ -202,16 +227,31 @@ static void appended(void *arg, struct ang_err *er, int64_t offset) {
     ang_mail_unref(mail);
 }
 
-/* The names of the commands' types for the `types` header: those that a header can carry, each once in a row, as many as fit. */
-static struct ang_slice types_of(const struct ang_wire_command_book *book, struct ang_buf *b) {
-    struct ang_wire_iter it = ang_wire_iter_of(book->pages);
+/* The type in the next page, of a command or of an event. */
+static bool next_type(const struct ang_request *rq, struct ang_wire_iter *it, struct ang_slice *ret_name) {
+    struct ang_wire_command_page command;
+    struct ang_wire_event_page event;
+
+    if (rq->record != NULL) {
+        if (!ang_wire_event_pages_next(it, &event))
+            return (false);
+        *ret_name = ang_wire_type_name(event.event.type_url);
+    } else {
+        if (!ang_wire_command_pages_next(it, &command))
+            return (false);
+        *ret_name = ang_wire_type_name(command.command.type_url);
+    }
+    return (true);
+}
+
+/* The names of the pages' types for the `types` header: those that a header can carry, each once in a row, as many as fit. */
+static struct ang_slice types_of(const struct ang_request *rq, struct ang_buf *b) {
+    struct ang_wire_iter it = ang_wire_iter_of(rq->record != NULL ? rq->record->pages : rq->command->pages);
     struct ang_slice name, last = ANG_SLICE_NONE;
-    struct ang_wire_command_page page;
     size_t i;
 
     ang_buf_clear(b);
-    while (b->n < TYPES_MAX && ang_wire_command_pages_next(&it, &page)) {
-        name = ang_wire_type_name(page.command.type_url);
+    while (b->n < TYPES_MAX && next_type(rq, &it, &name)) {
         for (i = 0; i < name.n && name.p[i] > ' ' && name.p[i] <= '~' && name.p[i] != ','; i++)
             ;
         if (name.n == 0 || i < name.n || ang_slice_eq(name, last))
@@ -238,26 +278,37 @@ static void put_hdr(struct copy *c, const char *name, struct ang_slice value) {
     c->hdrs[c->rec.n_hdrs++] = (struct ang_hdr){.name = name, .value = value};
 }
 
-/* The book with a correlation id in its cover, which the copy's header repeats. */
-static void put_value(struct ang_gateway *g, struct copy *c, const struct ang_wire_command_book *book) {
-    struct ang_slice id = book->cover.correlation_id;
+/* The caller's correlation id, or the one that follows from what he has sent. */
+static struct ang_slice correlation_of(const struct ang_request *rq, struct copy *c) {
     struct ang_uuid uuid;
 
-    c->rec.value = book->raw;
-    if (id.n == 0) {
-        ang_uuid_v5(&ang_uuid_ns_correlation, book->raw, &uuid);
-        ang_uuid_text(uuid.b, c->correlation);
-        id = ang_slice_of(c->correlation, ANG_UUID_TEXT);
-        ang_buf_clear(&g->value);
-        ang_wire_add_command_book(&g->value, book, id);
-        c->rec.value = ang_buf_slice(&g->value);
+    if (cover_of(rq)->correlation_id.n > 0)
+        return (cover_of(rq)->correlation_id);
+    ang_uuid_v5(&ang_uuid_ns_correlation, raw_of(rq), &uuid);
+    ang_uuid_text(uuid.b, c->correlation);
+    return (ang_slice_of(c->correlation, ANG_UUID_TEXT));
+}
+
+/* The command book with a correlation id in its cover, which the copy's header repeats. */
+static void put_value(struct ang_gateway *g, struct copy *c, const struct ang_request *rq) {
+    const struct ang_wire_cover *cover = cover_of(rq);
+    const struct ang_slice id = correlation_of(rq, c);
+
+    ang_buf_clear(&g->value);
+    ang_buf_clear(&g->cover);
+    if (rq->record != NULL) {
+        ang_wire_add_cover(&g->cover, cover, id);
+        ang_wire_add_record(&g->value, ang_buf_slice(&g->cover), rq->record->raw);
+    } else if (cover->correlation_id.n == 0) {
+        ang_wire_add_command_book(&g->value, rq->command, id);
     }
+    c->rec.value = g->value.n > 0 ? ang_buf_slice(&g->value) : rq->command->raw;
     put_hdr(c, "correlation-id", id);
 }
 
 static void put_headers(struct ang_gateway *g, struct copy *c, const struct ang_call *call, uint32_t attempt,
-                        const struct ang_wire_command_book *book) {
-    struct ang_slice types = types_of(book, &g->types), trace;
+                        const struct ang_request *rq) {
+    struct ang_slice types = types_of(rq, &g->types), trace;
 
     snprintf(c->start, sizeof c->start, "%" PRId64, call->start_wall_ms);
     snprintf(c->deadline, sizeof c->deadline, "%" PRId64, call->deadline_wall_ms);
@@ -267,6 +318,8 @@ static void put_headers(struct ang_gateway *g, struct copy *c, const struct ang_
     put_hdr(c, "deadline", ang_slice_str(c->deadline));
     put_hdr(c, "reply-to", ang_slice_str(g->id));
     put_hdr(c, "attempt", ang_slice_str(c->attempt));
+    if (call->is_record)
+        put_hdr(c, "kind", ang_slice_str("record"));
     if (types.n > 0)
         put_hdr(c, "types", types);
     if (ang_rpc_meta(call->rpc, "traceparent", &trace) && ang_command_id_ok(trace))
@@ -282,11 +335,12 @@ static size_t record_size(const struct ang_out *rec) {
     return (n);
 }
 
-static struct ang_err *check_size(const struct ang_gateway *g, const struct copy *c) {
+/* A record is larger than what was sent, which had the right size, by its cover and some frames: topics have room for that. */
+static struct ang_err *check_size(const struct ang_gateway *g, const struct ang_call *call, const struct copy *c) {
     const int64_t limit = g->conf.settings->limits.message;
     const struct ang_topic *tp = c->rec.topic;
 
-    if ((int64_t)c->rec.value.n > limit)
+    if (!call->is_record && (int64_t)c->rec.value.n > limit)
         return (ang_err_new(ANG_E_TOO_BIG, "the command has %zu bytes with its correlation_id, limits.message is %lld",
                             c->rec.value.n, (long long)limit));
     if (tp->max_message > 0 && (int64_t)record_size(&c->rec) > tp->max_message)
@@ -295,10 +349,32 @@ static struct ang_err *check_size(const struct ang_gateway *g, const struct copy
     return (NULL);
 }
 
+struct parsed { /* of what a call sends, once more */
+    struct ang_request rq;
+    union {
+        struct ang_wire_command_book command;
+        struct ang_wire_event_book record;
+    } u;
+};
+
+static void parse_again(const struct ang_call *call, struct parsed *p) {
+    struct ang_err *er;
+
+    p->rq = (struct ang_request){NULL, NULL};
+    if (call->is_record) {
+        er = ang_wire_parse_event_book(call->book, &p->u.record);
+        p->rq.record = &p->u.record;
+    } else {
+        er = ang_wire_parse_command_book(call->book, &p->u.command);
+        p->rq.command = &p->u.command;
+    }
+    AZ(er); /* it parsed when it came */
+}
+
 struct ang_err *ang_command_send(void *arg, struct ang_call *call, uint32_t attempt) {
     const struct ang_pending_id id = ang_call_id(call);
-    struct ang_wire_command_book parsed;
-    const struct ang_wire_command_book *book;
+    const struct ang_request *rq;
+    struct parsed parsed;
     struct ang_gateway *g;
     struct ang_buf key = {0};
     int64_t expiry_ms = call->copies_ms - ang_now_ms();
@@ -306,19 +382,18 @@ struct ang_err *ang_command_send(void *arg, struct ang_call *call, uint32_t atte
     struct copy c;
 
     ANG_CAST(g, arg, ANG_GATEWAY_MAGIC);
-    book = g->fresh;
-    if (book == NULL) {
-        er = ang_wire_parse_command_book(call->book, &parsed);
-        AZ(er); /* it parsed when it came */
-        book = &parsed;
+    rq = g->fresh;
+    if (rq == NULL) {
+        parse_again(call, &parsed);
+        rq = &parsed.rq;
     }
     ang_root_text(&key, id.root, id.edition);
     c.rec = (struct ang_out){.topic = id.domain->commands, .partition = ang_call_partition(call)};
     c.rec.key = ang_buf_slice(&key);
     c.rec.hdrs = c.hdrs;
-    put_value(g, &c, book);
-    put_headers(g, &c, call, attempt, book);
-    er = check_size(g, &c);
+    put_value(g, &c, rq);
+    put_headers(g, &c, call, attempt, rq);
+    er = check_size(g, call, &c);
     if (er == NULL) {
         /* Its references are taken first: done may run before append returns. */
         ang_call_ref(call);

@@ -14,6 +14,7 @@ static const struct ang_rpc_method methods[] = {
     {"/angzarr.CommandGateway/Execute", ANG_RPC_UNARY, ang_command_handle},
     {"/angzarr.CommandGateway/ExecuteSync", ANG_RPC_UNARY, ang_command_handle_sync},
     {"/angzarr.BusinessCoordinator/Handle", ANG_RPC_UNARY, ang_command_handle},
+    {"/angzarr.BusinessCoordinator/Record", ANG_RPC_UNARY, ang_command_record},
     {"/angzarr.AggregateCoordinator/Handle", ANG_RPC_UNARY, ang_command_handle},
     {"/angzarr.AggregateCoordinator/HandleSync", ANG_RPC_UNARY, ang_command_handle_sync},
     {"/angzarr.EventQuery/GetEventBook", ANG_RPC_UNARY, ang_query_book},
@@ -209,6 +210,7 @@ static void gateway_free(struct ang_gateway *g) {
     ang_pending_free(g->pending);
     ang_mail_unref(g->mail);
     ang_buf_fini(&g->value);
+    ang_buf_fini(&g->cover);
     ang_buf_fini(&g->types);
     free(g->id);
     g->magic = 0;

@@ -13,6 +13,12 @@
 
 struct ang_query;
 
+/* What a client has sent, parsed: one of the two. */
+struct ang_request {
+    const struct ang_wire_command_book *command;
+    const struct ang_wire_event_book *record; /* facts (contract 15) */
+};
+
 /* The way from the log's threads back to the loop.  It outlives the gateway while appends are under way. */
 struct ang_mail {
     unsigned magic;
@@ -44,13 +50,14 @@ struct ang_gateway {
     struct ang_timer grace;      /* of the stop */
     bool stopping;
     struct ang_query *queries;
-    const struct ang_wire_command_book *fresh; /* while a first copy is sent: its book, already parsed */
-    struct ang_buf value, types;               /* scratch of a copy */
+    const struct ang_request *fresh;    /* while a first copy is sent: what it is of, already parsed */
+    struct ang_buf value, cover, types; /* scratch of a copy */
 };
 
 /* ---- command.c ---- */
 void ang_command_handle(void *arg, struct ang_rpc *rpc, struct ang_slice request);      /* a CommandBook */
 void ang_command_handle_sync(void *arg, struct ang_rpc *rpc, struct ang_slice request); /* a SyncCommandBook */
+void ang_command_record(void *arg, struct ang_rpc *rpc, struct ang_slice request);      /* an EventBook */
 /* The callbacks of the pending table; arg is the gateway. */
 struct ang_err *ang_command_send(void *arg, struct ang_call *call, uint32_t attempt);
 void ang_command_end(void *arg, struct ang_call *call, struct ang_slice response, struct ang_status *st);

@@ -32,7 +32,8 @@ struct ang_call {
 #define ANG_CALL_MAGIC 0xca110001
     /* set by who adds it, before the start */
     struct ang_rpc *rpc;   /* whom to answer; not touched by the table */
-    struct ang_slice book; /* the CommandBook; borrowed from the rpc: not valid once the call has ended */
+    struct ang_slice book; /* the CommandBook or EventBook; borrowed from the rpc: not valid once the call has ended */
+    bool is_record;        /* it is an EventBook: facts to be recorded */
     struct ang_mail *mail; /* where failed appends go; borrowed; not touched by the table */
     int64_t start_wall_ms, deadline_wall_ms; /* for the headers of every copy */
     int64_t copies_ms;                       /* monotonic: from then on no copy runs any more */

@@ -148,6 +148,43 @@ static const char *refusal(struct work *w, char *buf, size_t n) {
     return (NULL);
 }
 
+/* Why the header `kind` is none that can be run; NULL: it is, or there is none. */
+static const char *wrong_kind(const struct work *w) {
+    struct ang_slice kind;
+
+    if (w->is_record || !ang_rec_hdr(w->rec, "kind", &kind))
+        return (NULL);
+    return ("its header kind is none that is known: expected record, or no such header");
+}
+
+/* Why the book of a record holds no facts for its aggregate (contract 15); NULL: it does.  In *buf when it had to be composed. */
+static const char *no_facts(const struct work *w, char *buf, size_t n) {
+    const struct ang_wire_any *page = &w->book.first.command;
+    const struct ang_topic *events = w->part->lane->domain->events;
+    struct ang_wire_event_book book;
+    const char *stray;
+    struct ang_err *er;
+
+    if (w->book.n_pages != 1 || !ang_slice_is(ang_wire_type_name(page->type_url), "angzarr.EventBook"))
+        return ("a record must have one page, which holds an angzarr.EventBook");
+    if (page->value.n + 4096 > (size_t)events->max_message) { /* nor would its events fit, were it one page */
+        snprintf(buf, n, "the EventBook of a record has %zu bytes, topic %s takes %lld", page->value.n, events->name,
+                 (long long)events->max_message);
+        return (buf);
+    }
+    er = ang_wire_parse_event_book(page->value, &book);
+    if (er != NULL) {
+        snprintf(buf, n, "in a record: %s", er->msg);
+        ang_err_free(&er);
+        return (buf);
+    }
+    stray = cover_strays(w, &book.cover);
+    if (stray == NULL)
+        return (NULL);
+    snprintf(buf, n, "the EventBook of a record has a cover that names %s than its CommandBook", stray);
+    return (buf);
+}
+
 /* A client that partitions otherwise (or a foreign key): to the reactions of the partition where it belongs, once. */
 static void forward(struct work *w, int32_t to) {
     struct lane *l = w->part->lane;
@@ -168,7 +205,7 @@ static void forward(struct work *w, int32_t to) {
     snprintf(from, sizeof from, "%s/%d/%lld", rec->topic->name, rec->partition, (long long)rec->offset);
     ANG_LOG_EVERY(5000, ANG_LOG_WARN, "MISROUTED",
                   "a command is in the wrong partition and was forwarded; its producer does not use murmur2 over the root",
-                  "input", from, "to", ANG_F("%d", to), "total", ANG_F("%llu", (unsigned long long)l->forwarded));
+                  "input", from, "to", ANG_F("%d", to), "total", ANG_F("%llu", (unsigned long long)l->forwarded), LOG_CORRELATION(w));
     e = effect_new(l, EFFECT_OTHER, l->domain->reactions, to);
     e->out.key = rec->key;
     e->out.value = rec->value;
@@ -280,6 +317,11 @@ static void classify(struct work *w, bool again) {
 
     if (poison_drop(w))
         return;
+    why = wrong_kind(w);
+    if (why != NULL) {
+        reject(w, why);
+        return;
+    }
     er = parse(w);
     if (er != NULL) {
         reject(w, er->msg);
@@ -287,6 +329,8 @@ static void classify(struct work *w, bool again) {
         return;
     }
     why = refusal(w, buf, sizeof buf);
+    if (why == NULL && w->is_record)
+        why = no_facts(w, buf, sizeof buf);
     if (why != NULL) {
         reject(w, why);
         return;

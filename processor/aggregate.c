@@ -41,17 +41,34 @@ static bool done_before(struct work *w, struct ang_err **er) {
     return (true);
 }
 
-/* FAILED_PRECONDITION with the current book, so that the caller can decide again (contract 2). */
-static void mismatch(struct work *w, uint32_t expects) {
-    struct root *r = w->root;
-    struct ang_status *st =
-        ang_status_new(ANG_FAILED_PRECONDITION, "Sequence mismatch: command expects %u, aggregate at %u", expects, r->next);
-    struct ang_buf book = {NULL, 0, 0}, details = {NULL, 0, 0};
-    const size_t fixed = ang_wire_len_bytes(1, w->book.cover.raw.n) + 8;
+/* The cover as it came; one that would fill a trailer by itself: what names the aggregate. */
+static void trailer_cover(struct ang_buf *b, const struct ang_wire_cover *c) {
+    struct ang_buf part = {NULL, 0, 0}, cover = {NULL, 0, 0};
 
-    ang_wire_put_cover(&book, 1, &w->book.cover, w->book.cover.correlation_id);
-    if (fixed < TRAILER_BOOK_MAX)
-        ang_buf_add_slice(&book, root_newest(r, TRAILER_BOOK_MAX - fixed));
+    if (c->raw.n <= TRAILER_BOOK_MAX / 2) {
+        ang_wire_put_cover(b, 1, c, c->correlation_id);
+        return;
+    }
+    ang_wire_put_bytes(&part, 1, c->root);
+    ang_wire_put_bytes(&cover, 1, ang_buf_slice(&part));
+    ang_wire_put_bytes(&cover, 2, c->domain);
+    ang_wire_put_bytes(&cover, 3, c->correlation_id);
+    ang_buf_clear(&part);
+    ang_wire_put_bytes(&part, 1, c->edition);
+    if (c->edition.n > 0)
+        ang_wire_put_bytes(&cover, 4, ang_buf_slice(&part));
+    ang_wire_put_bytes(b, 1, ang_buf_slice(&cover));
+    ang_buf_fini(&part);
+    ang_buf_fini(&cover);
+}
+
+/* st, FAILED_PRECONDITION, with the current book, so that the caller can decide again (contract 2). */
+static void mismatch(struct work *w, struct ang_status *st) {
+    struct root *r = w->root;
+    struct ang_buf book = {NULL, 0, 0}, details = {NULL, 0, 0};
+
+    trailer_cover(&book, &w->book.cover);
+    ang_buf_add_slice(&book, root_newest(r, TRAILER_BOOK_MAX - 8 - book.n));
     ang_wire_put_uint(&book, 6, r->next);
     ang_wire_put_uint(&details, 1, st->code);
     ang_wire_put_str(&details, 2, st->msg);
@@ -75,19 +92,29 @@ static void expired(struct work *w) {
 
 static void answered_events(struct work *w, const struct ang_wire_event_book *book);
 
-/* Events that are told, not asked for: the command's one page holds them (contract 15). */
+/* Events that are told, not asked for: the command's one page holds them (contract 15).  A number below the next one is no echo of
+ * the history here, but taken.  Who tells facts does not know the state that follows from them: a snapshot is left out. */
 static void record_facts(struct work *w) {
     struct ang_wire_event_book book;
-    struct ang_status *st;
+    struct ang_wire_event_page page;
+    struct ang_wire_iter it;
     struct ang_err *er;
+    uint32_t n;
 
-    er = ang_wire_parse_event_book(w->book.n_pages == 1 ? w->book.first.command.value : ANG_SLICE_NONE, &book);
-    if (er == NULL) {
-        answered_events(w, &book);
+    er = ang_wire_parse_event_book(w->book.first.command.value, &book);
+    AZ(er); /* it parsed when it was admitted */
+    it = ang_wire_iter_of(book.pages);
+    for (n = 0; ang_wire_event_pages_next(&it, &page); n++) {
+        if (!page.has_num || page.num == (uint64_t)w->root->next + n)
+            continue;
+        mismatch(w, ang_status_new(ANG_FAILED_PRECONDITION,
+                                   "Sequence mismatch: page %u has number %u where %llu comes next, aggregate at %u", n,
+                                   page.num, (unsigned long long)w->root->next + n, w->root->next));
         return;
     }
-    st = ang_status_from_err(&er);
-    finish_status(w, &st);
+    memset(&book.snapshot, 0, sizeof book.snapshot);
+    memset(&book.snapshot_state, 0, sizeof book.snapshot_state);
+    answered_events(w, &book);
 }
 
 static void start(struct work *w) {
@@ -117,7 +144,8 @@ static void start(struct work *w) {
     }
     expects = w->book.n_pages == 0 ? 0 : w->book.first.sequence;
     if (expects != r->next)
-        mismatch(w, expects);
+        mismatch(w, ang_status_new(ANG_FAILED_PRECONDITION, "Sequence mismatch: command expects %u, aggregate at %u",
+                                   expects, r->next));
     else
         business_call(w);
 }
@@ -132,7 +160,7 @@ void aggregate_next(struct root *r) {
         return;
     r->stepping = true;
     while (r->running == NULL && (w = TAILQ_FIRST(&r->queue)) != NULL) {
-        if (!slots_take(r))
+        if (!w->is_record && !slots_take(r)) /* facts need no call */
             break;
         TAILQ_REMOVE(&r->queue, w, link);
         r->queued--;
@@ -147,7 +175,7 @@ void aggregate_next(struct root *r) {
 /* ---- what the business answered ---- */
 
 /* The new pages of an answer, numbered and timed, appended to out; what is below `next` is history echoed back. */
-static struct ang_status *number_pages(const struct ang_wire_event_book *book, uint32_t next, bool facts, struct ang_buf *out,
+static struct ang_status *number_pages(const struct ang_wire_event_book *book, uint32_t next, struct ang_buf *out,
                                        uint32_t *ret_count) {
     struct ang_wire_iter it = ang_wire_iter_of(book->pages);
     struct ang_wire_event_page page;
@@ -155,9 +183,6 @@ static struct ang_status *number_pages(const struct ang_wire_event_book *book, u
     struct ang_wire_stamp stamp = {.num = next, .seconds = now / 1000000, .nanos = (int32_t)(now % 1000000) * 1000};
 
     while (ang_wire_event_pages_next(&it, &page)) {
-        if (facts && page.has_num && page.num != stamp.num)
-            return (ang_status_new(ANG_FAILED_PRECONDITION, "Sequence mismatch: the record has %u, aggregate at %u", page.num,
-                                   stamp.num));
         if (page.has_num && page.num < next)
             continue;
         if (page.has_num && page.num != stamp.num)
@@ -271,7 +296,7 @@ static void store_snapshot(struct work *w, const struct ang_wire_event_book *boo
     ang_wire_put_bytes(&b, 3, state);
     if (b.n + 4096 > (size_t)d->snapshots->max_message) {
         ANG_LOG_EVERY(10000, ANG_LOG_WARN, "SNAPSHOT-TOO-BIG", "a snapshot is over limits.message and was not stored", "domain",
-                      d->name, "bytes", ANG_F("%zu", b.n));
+                      d->name, "bytes", ANG_F("%zu", b.n), LOG_CORRELATION(w));
         ang_buf_fini(&b);
         return;
     }
@@ -284,17 +309,27 @@ static void store_snapshot(struct work *w, const struct ang_wire_event_book *boo
     ang_buf_fini(&b);
 }
 
-static struct ang_status *wrong_cover(const struct work *w, const struct ang_wire_cover *c) {
+const char *cover_strays(const struct work *w, const struct ang_wire_cover *c) {
+    const struct ang_wire_cover *own = &w->book.cover;
+
     if (!c->present)
         return (NULL);
-    if (c->domain.n > 0 && !ang_slice_eq(c->domain, w->book.cover.domain))
-        return (ang_status_new(ANG_INTERNAL, "the business logic answered with events of the domain \"%.*s\"",
-                               (int)(c->domain.n > 64 ? 64 : c->domain.n), (const char *)c->domain.p));
-    if (c->has_root && !ang_slice_eq(c->root, w->book.cover.root))
-        return (ang_status_new(ANG_INTERNAL, "the business logic answered with events of another aggregate (its cover names another root)"));
-    if (c->edition.n > 0 && !ang_slice_eq(c->edition, w->book.cover.edition))
-        return (ang_status_new(ANG_INTERNAL, "the business logic answered with events of another edition"));
+    if (c->domain.n > 0 && !ang_slice_eq(c->domain, own->domain))
+        return ("another domain");
+    if (c->has_root && !ang_slice_eq(c->root, own->root))
+        return ("another root");
+    if (c->edition.n > 0 && !ang_slice_eq(c->edition, own->edition))
+        return ("another edition");
     return (NULL);
+}
+
+static struct ang_status *wrong_cover(const struct work *w, const struct ang_wire_cover *c) {
+    const char *what = cover_strays(w, c);
+
+    if (what == NULL)
+        return (NULL);
+    return (ang_status_new(ANG_INTERNAL, "the business logic answered with events of another aggregate: its cover names %s",
+                           what));
 }
 
 static void answered_events(struct work *w, const struct ang_wire_event_book *book) {
@@ -310,7 +345,7 @@ static void answered_events(struct work *w, const struct ang_wire_event_book *bo
     ang_buf_clear(cover);
     st = wrong_cover(w, &book->cover);
     if (st == NULL)
-        st = number_pages(book, r->next, w->is_record, pages, &n);
+        st = number_pages(book, r->next, pages, &n);
     if (st != NULL) {
         finish_status(w, &st);
         return;
@@ -341,9 +376,11 @@ static void answered_revocation(struct work *w, const struct ang_wire_revocation
     ang_uuid_text(w->root_id.id, root);
     if (rv->send_to_dead_letter_queue)
         dead_letter(w, st->msg);
-    if (rv->escalate)
+    if (rv->escalate) {
+        l->escalated++;
         ANG_LOG(ANG_LOG_ERROR, "ESCALATE", st->msg, "domain", l->domain->name, "root", root, "command",
-                ANG_F("%.*s", (int)w->command_id.n, (const char *)w->command_id.p));
+                ANG_F("%.*s", (int)w->command_id.n, (const char *)w->command_id.p), LOG_CORRELATION(w));
+    }
     if (rv->emit_system_revocation)
         compensation_failed(w, rv);
     finish_status(w, &st);

@@ -25,6 +25,15 @@ static bool pinned(const struct lane *l) {
     return (l->domain->business->contract != ANG_CONTRACT_AUTO);
 }
 
+/* What is known of the logic is known of a connection: the next one may lead to another program. */
+static void look_at_connection(struct lane *l) {
+    if (ang_rpc_channel_connected(l->business))
+        return;
+    l->connection++;
+    if (!pinned(l))
+        l->variant_seen = false, l->variant = VARIANT_UNKNOWN;
+}
+
 /* ---- retries ---- */
 static void retry_fire(struct ang_timer *t) {
     struct work *w = ANG_CONTAINER(t, struct work, retry);
@@ -45,7 +54,7 @@ static void retry(struct work *w, const char *what, struct ang_slice why) {
     if (ang_wall_ms() + wait + 20 < w->deadline_ms) {
         ANG_LOG_EVERY(5000, ANG_LOG_WARN, "BUSINESS-UNAVAILABLE", "the business logic is not available; calls are retried", "domain",
                       l->domain->name, "address", l->domain->business->address, "status", what, "error",
-                      ANG_F("%.*s", (int)(why.n > 200 ? 200 : why.n), (const char *)why.p));
+                      ANG_F("%.*s", (int)(why.n > 200 ? 200 : why.n), (const char *)why.p), LOG_CORRELATION(w));
         if (tails_starve(l))
             tail_unload(w->root, wait);
         else
@@ -79,7 +88,7 @@ void business_evict(struct work *w, const char *why) {
 
     ANG_LOG_EVERY(5000, ANG_LOG_WARN, "SLOW-CALLS",
                   "too many calls to the business logic are slow: the oldest are cancelled and made again later", "domain",
-                  l->domain->name, "address", l->domain->business->address, "why", why, "slow", ANG_F("%d", l->n_slow_calls));
+                  l->domain->name, "address", l->domain->business->address, "why", why, "slow", ANG_F("%d", l->n_slow_calls), LOG_CORRELATION(w));
     w->evicted = true;
     w->root->evictions++;
     ang_rpc_call_cancel(w->call);
@@ -104,7 +113,7 @@ static void refused(struct work *w, const struct ang_rpc_result *res) {
 static void unimplemented(struct work *w, const struct ang_rpc_result *res) {
     struct lane *l = w->part->lane;
 
-    if (pinned(l) || l->variant_seen || w->tried_both) {
+    if (pinned(l) || (l->variant_seen && w->connection == l->connection) || w->tried_both) {
         refused(w, res);
         return;
     }
@@ -135,9 +144,8 @@ static void answered(struct work *w, const struct ang_rpc_result *res) {
         return;
     }
     switch (res->code) {
-    case ANG_UNAVAILABLE: /* a connection that breaks may come back to another program */
-        if (!pinned(l))
-            l->variant_seen = false, l->variant = VARIANT_UNKNOWN;
+    case ANG_UNAVAILABLE: /* said by the logic, or its connection has broken */
+        look_at_connection(l);
         retry(w, "UNAVAILABLE", res->msg);
         return;
     case ANG_RESOURCE_EXHAUSTED:
@@ -151,8 +159,10 @@ static void answered(struct work *w, const struct ang_rpc_result *res) {
         timed_out(w);
         return;
     }
-    l->variant_seen = true;
-    l->variant = w->variant;
+    if (w->connection == l->connection) {
+        l->variant_seen = true;
+        l->variant = w->variant;
+    }
     ANG_KILL_POINT("after-invoke");
     if (res->code == ANG_OK)
         aggregate_answered(w, res->response, w->variant == VARIANT_AGGREGATE);
@@ -219,6 +229,8 @@ void business_call(struct work *w) {
     size_t i;
 
     w->tries++;
+    look_at_connection(l);
+    w->connection = l->connection;
     if (w->variant == VARIANT_UNKNOWN || l->variant != VARIANT_UNKNOWN)
         w->variant = l->variant == VARIANT_UNKNOWN ? VARIANT_BUSINESS_LOGIC : l->variant;
     w->call_until_ms = ang_now_ms() + (left < most ? left : most);

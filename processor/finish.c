@@ -91,6 +91,7 @@ void effect_keyf(struct effect *e, const char *fmt, ...) {
 void dead_letter(struct work *w, const char *reason) {
     const struct ang_domain *d = w->part->lane->domain;
     struct effect *e = effect_new(w->part->lane, EFFECT_OTHER, d->dlq, w->part->no);
+    struct ang_slice kind;
     struct ang_uuid digest;
     char text[ANG_UUID_TEXT + 1];
 
@@ -103,6 +104,8 @@ void dead_letter(struct work *w, const char *reason) {
     effect_hdrf(e, "attempts", "%u", w->tries);
     effect_hdrf(e, "source", "%s/%d/%lld", w->rec->topic->name, w->rec->partition, (long long)w->offset);
     effect_hdr(e, "command-id", w->command_id);
+    if (ang_rec_hdr(w->rec, "kind", &kind)) /* without it, it would be something else when it is sent again */
+        effect_hdr(e, "kind", kind);
     if (w->rec->key.n + w->rec->value.n + 4096 > (size_t)d->dlq->max_message) {
         ang_uuid_v5(&ang_uuid_ns_oid, w->rec->value, &digest);
         ang_uuid_text(digest.b, text);

@@ -96,6 +96,7 @@ void health_look(struct lane *l) {
     v->dead_lettered = l->dead_lettered;
     v->forwarded = l->forwarded;
     v->skipped = l->skipped;
+    v->escalated = l->escalated;
     for (i = 0; i < l->domain->partitions; i++)
         look_at(&l->parts[i], &v->parts[i]);
     ANG_PT(pthread_mutex_unlock(&l->view_lock));
@@ -156,6 +157,7 @@ void health_tell(struct lane *l, struct ang_buf *b) {
     add_number(b, "dead_lettered", (int64_t)v->dead_lettered);
     add_number(b, "forwarded", (int64_t)v->forwarded);
     add_number(b, "skipped", (int64_t)v->skipped);
+    add_number(b, "escalated", (int64_t)v->escalated);
     ang_buf_add_str(b, ",\"held\":");
     holds_tell(l, b);
     ang_buf_add_str(b, ",\"partitions\":[");

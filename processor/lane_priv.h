@@ -80,6 +80,7 @@ struct work {
     int64_t start_ms, deadline_ms; /* wall clock */
     unsigned tries;
     enum variant variant;      /* asked last */
+    unsigned connection;       /* of the lane when it was asked */
     bool tried_both;
     bool is_record;            /* kind: record: facts, the business is not asked (contract 15) */
     struct ang_rpc_call *call; /* running */
@@ -98,6 +99,12 @@ struct work {
     struct ang_blob *response; /* code == ANG_OK */
     TAILQ_HEAD(, work) copies; /* copies of this command that came while it was open */
 };
+/* The last pair of a log line about a work (contract 7). */
+#define LOG_CORRELATION(w) "correlation_id", log_slice(&(struct ang_log_fmt){{0}}, (w)->book.cover.correlation_id)
+static inline const char *log_slice(struct ang_log_fmt *f, struct ang_slice s) {
+    return (ang_log_f(f, "%.*s", (int)(s.n > sizeof f->s ? sizeof f->s : s.n), s.n == 0 ? "" : (const char *)s.p));
+}
+
 TAILQ_HEAD(works, work);
 TAILQ_HEAD(call_list, work);
 
@@ -265,7 +272,7 @@ struct part_view {
 struct lane_view {
     int64_t at_ms; /* monotonic */
     int calls, slow_calls;
-    uint64_t aborted_commits, dead_lettered, forwarded, skipped;
+    uint64_t aborted_commits, dead_lettered, forwarded, skipped, escalated;
     struct part_view *parts;
 };
 
@@ -290,6 +297,7 @@ struct lane {
     struct ang_rpc_channel *business;
     enum variant variant;
     bool variant_seen; /* it has answered something else than UNIMPLEMENTED */
+    unsigned connection; /* counts calls that found none: what is known of the variant is of this one */
     struct call_list calls, slow_calls; /* under way, the oldest first */
     int n_calls, n_slow_calls;
     struct root_list ready;      /* roots that wait for a slot */
@@ -328,7 +336,7 @@ struct lane {
     bool lease_over;            /* at the last tick */
     _Atomic bool renew;         /* something may be open under our transactional ids */
     struct ang_buf scratch, scratch2;
-    uint64_t forwarded, dead_lettered, skipped, bad_headers, aborted_commits;
+    uint64_t forwarded, dead_lettered, skipped, escalated, bad_headers, aborted_commits;
     _Atomic uint64_t retired_producers; /* the committer counts */
     /* view_lock */
     pthread_mutex_t view_lock;
@@ -383,6 +391,8 @@ void finish_copies(struct work *w); /* the copies that wait for w get its outcom
 
 /* ---- aggregate.c: what runs a command ---- */
 void aggregate_next(struct root *r); /* starts the next command of the root if it can */
+/* What another book's cover names that is not as in the work's own; NULL: nothing. */
+const char *cover_strays(const struct work *w, const struct ang_wire_cover *c);
 /* What the business answered (code OK). Finishes w. */
 void aggregate_answered(struct work *w, struct ang_slice response, bool business_response);
 

@@ -114,13 +114,14 @@ void compensation_failed(struct work *w, const struct ang_wire_revocation *rv) {
     struct lane *l = w->part->lane;
     const char *name = l->set->compensation.domain;
     const struct ang_domain *d = ang_topology_domain(worker_conf(l->worker)->topology, ang_slice_str(name));
-    struct ang_buf event = {NULL, 0, 0}, page = {NULL, 0, 0}, book = {NULL, 0, 0}, any = {NULL, 0, 0}, cover = {NULL, 0, 0};
+    struct ang_buf event = {NULL, 0, 0}, page = {NULL, 0, 0}, book = {NULL, 0, 0}, any = {NULL, 0, 0}, cover = {NULL, 0, 0},
+                   record = {NULL, 0, 0};
     struct effect *e;
 
     if (d == NULL) {
         ANG_LOG_EVERY(5000, ANG_LOG_ERROR, "COMPENSATION-DOMAIN",
                       "a revocation asks for a system event, but compensation.domain is not in business_logic: it is not stored",
-                      "compensation.domain", name, "domain", l->domain->name);
+                      "compensation.domain", name, "domain", l->domain->name, LOG_CORRELATION(w));
         return;
     }
     ang_wire_put_bytes(&any, 1, ang_slice_of(w->root_id.id, 16));
@@ -131,17 +132,13 @@ void compensation_failed(struct work *w, const struct ang_wire_revocation *rv) {
     ang_wire_put_any(&page, 4, ang_slice_str("type.googleapis.com/angzarr.SagaCompensationFailed"), ang_buf_slice(&event));
     ang_wire_put_bytes(&book, 1, ang_buf_slice(&cover));
     ang_wire_put_bytes(&book, 3, ang_buf_slice(&page));
-    ang_buf_clear(&page);
-    ang_wire_put_any(&page, 3, ang_slice_str("type.googleapis.com/angzarr.EventBook"), ang_buf_slice(&book));
-    ang_buf_clear(&book);
-    ang_wire_put_bytes(&book, 1, ang_buf_slice(&cover));
-    ang_wire_put_bytes(&book, 2, ang_buf_slice(&page));
-    if (book.n + 4096 > (size_t)d->reactions->max_message) {
+    ang_wire_add_record(&record, ang_buf_slice(&cover), ang_buf_slice(&book));
+    if (record.n + 4096 > (size_t)d->reactions->max_message) {
         ANG_LOG(ANG_LOG_ERROR, "COMPENSATION-TOO-BIG", "a system event is over limits.message and was not stored", "domain",
-                l->domain->name, "bytes", ANG_F("%zu", book.n));
+                l->domain->name, "bytes", ANG_F("%zu", record.n), LOG_CORRELATION(w));
     } else {
         e = effect_new(l, EFFECT_OTHER, d->reactions, ang_partition_of_root(w->root_id.id, d->partitions));
-        e->blob = ang_blob_copy(ang_buf_slice(&book));
+        e->blob = ang_blob_copy(ang_buf_slice(&record));
         e->out.value = ang_blob_slice(e->blob);
         effect_key(e, &w->root_id, NULL);
         effect_hdr(e, "kind", ang_slice_str("record"));
@@ -154,4 +151,5 @@ void compensation_failed(struct work *w, const struct ang_wire_revocation *rv) {
     ang_buf_fini(&book);
     ang_buf_fini(&any);
     ang_buf_fini(&cover);
+    ang_buf_fini(&record);
 }

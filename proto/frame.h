@@ -181,6 +181,8 @@ void ang_wire_add_cover(struct ang_buf *b, const struct ang_wire_cover *cover, s
 /* The command book's bytes with that correlation id in its cover; the cover comes first. */
 void ang_wire_add_command_book(struct ang_buf *b, const struct ang_wire_command_book *book,
                                struct ang_slice correlation_id);
+/* A CommandBook that tells facts (kind: record): that encoded cover, and one page whose command is the encoded EventBook. */
+void ang_wire_add_record(struct ang_buf *b, struct ang_slice cover, struct ang_slice event_book);
 /* An EventPage as field `number` (3 in an EventBook), numbered stamp->num in place of its num or
  * force.  A created_at that is there stays; a missing one is filled in from the stamp. */
 struct ang_wire_stamp {

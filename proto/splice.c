@@ -1,7 +1,11 @@
 /* Changing one thing in an encoded message and copying the rest: nothing is decoded, so nothing is lost. */
 #include "proto/frame.h"
 
-enum { COVER_CORRELATION_ID = 3, COMMAND_BOOK_COVER = 1, PAGE_NUM = 1, PAGE_CREATED_AT = 3 };
+enum { COVER_CORRELATION_ID = 3, COMMAND_BOOK_COVER = 1, COMMAND_BOOK_PAGES = 2, COMMAND_PAGE_COMMAND = 3 };
+enum { PAGE_NUM = 1, PAGE_CREATED_AT = 3 };
+enum { ANY_TYPE_URL = 1, ANY_VALUE = 2 };
+
+#define EVENT_BOOK_URL "type.googleapis.com/angzarr.EventBook"
 
 static void add_rest(struct ang_buf *b, const struct ang_slice rest[2]) {
     ang_buf_add_slice(b, rest[0]);
@@ -30,6 +34,15 @@ void ang_wire_add_command_book(struct ang_buf *b, const struct ang_wire_command_
     if (book->cover.present || correlation_id.n > 0)
         ang_wire_put_cover(b, COMMAND_BOOK_COVER, &book->cover, correlation_id);
     add_rest(b, book->rest);
+}
+
+void ang_wire_add_record(struct ang_buf *b, struct ang_slice cover, struct ang_slice event_book) {
+    const struct ang_slice url = ang_slice_str(EVENT_BOOK_URL);
+    const size_t any = ang_wire_len_bytes(ANY_TYPE_URL, url.n) + ang_wire_len_bytes(ANY_VALUE, event_book.n);
+
+    ang_wire_put_bytes(b, COMMAND_BOOK_COVER, cover);
+    ang_wire_put_header(b, COMMAND_BOOK_PAGES, ang_wire_len_bytes(COMMAND_PAGE_COMMAND, any));
+    ang_wire_put_any(b, COMMAND_PAGE_COMMAND, url, event_book);
 }
 
 void ang_wire_put_event_page(struct ang_buf *b, uint32_t number, const struct ang_wire_event_page *page,

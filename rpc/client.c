@@ -2,6 +2,7 @@
  * metadata), the status, and one message at a time.  A call is over when none is under way.
  *
  * All on the loop's thread, gRPC's side excepted. */
+#include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
 #include <limits.h>
@@ -95,6 +96,11 @@ struct ang_err *ang_rpc_channel_open(struct ang_loop *loop, const char *address,
 const char *ang_rpc_channel_address(const struct ang_rpc_channel *ch) {
     ANG_CHECK(ch, ANG_RPC_CHANNEL_MAGIC);
     return (ch->address);
+}
+
+bool ang_rpc_channel_connected(const struct ang_rpc_channel *ch) {
+    ANG_CHECK(ch, ANG_RPC_CHANNEL_MAGIC);
+    return (grpc_channel_check_connectivity_state(ch->grpc, 0) == GRPC_CHANNEL_READY);
 }
 
 /* ---- the end of a call ---- */

@@ -139,6 +139,8 @@ struct ang_err *ang_rpc_channel_open(struct ang_loop *loop, const char *address,
  * also from a done or message of ch.  Accepts NULL. */
 void ang_rpc_channel_close(struct ang_rpc_channel *ch);
 const char *ang_rpc_channel_address(const struct ang_rpc_channel *ch);
+/* A connection stands.  When none does, the next call makes one, maybe to another program than before.  Loop thread. */
+bool ang_rpc_channel_connected(const struct ang_rpc_channel *ch);
 
 struct ang_rpc_result {
     uint32_t code;                   /* of the callee, or of the transport */

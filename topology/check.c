@@ -36,13 +36,12 @@ static struct ang_status *no_domain(void) {
     return (ang_status_new(ANG_INVALID_ARGUMENT, "Cover must have a domain"));
 }
 
-struct ang_status *ang_check_command(const struct ang_topology *t, const struct ang_wire_command_book *book,
+struct ang_status *ang_check_command(const struct ang_topology *t, const char *message, const struct ang_wire_cover *c,
                                      const struct ang_domain **ret_domain) {
-    const struct ang_wire_cover *c = &book->cover;
     struct ang_status *st;
 
     if (!c->present)
-        return (ang_status_new(ANG_INVALID_ARGUMENT, "CommandBook must have a cover"));
+        return (ang_status_new(ANG_INVALID_ARGUMENT, "%s must have a cover", message));
     if (!c->has_root)
         return (ang_status_new(ANG_INVALID_ARGUMENT, "Cover must have a root UUID"));
     if ((st = check_root(c)) != NULL)

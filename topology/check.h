@@ -6,7 +6,9 @@
 #include "rpc/rpc.h"
 #include "topology/topology.h"
 
-struct ang_status *ang_check_command(const struct ang_topology *t, const struct ang_wire_command_book *book,
+/* message: the name of the one that the cover is of. */
+struct ang_status *ang_check_command(const struct ang_topology *t, const char *message,
+                                     const struct ang_wire_cover *cover,
                                      const struct ang_domain **ret_domain) ANG_MUST_USE;
 /* *ret_domain is NULL when no domain was named. */
 struct ang_status *ang_check_query(const struct ang_topology *t, const struct ang_wire_query *q,

@@ -115,6 +115,26 @@ def test_a_correlation_id_alone_finds_its_books_over_all_domains(client):
     assert first.cover.correlation_id == correlation and first.cover.root.value in roots
 
 
+def test_a_correlation_id_that_nobody_used_finds_nothing(client):
+    query = pb.Query(cover=pb.Cover(correlation_id="c-" + uuid.uuid4().hex))
+    assert sum(len(b.pages) for b in client.call(GET_EVENTS, query, pb.EventBook, stream=True)) == 0
+    assert not client.call(GET_BOOK, query, pb.EventBook).pages
+
+
+@pytest.mark.kafka_only
+def test_a_query_waits_for_the_new_owner_to_its_deadline(make_system, make_logic):
+    system = make_system({"order": make_logic().address}, two=True, partitions=1).up()
+    client = system.client()
+    root = new_root()
+    client.do("order", root)
+    system.worker.kill()
+    waiting = [in_thread(lambda: client.event_book("order", root, timeout=60)),
+               in_thread(lambda: client.events("order", root, timeout=60)[0])]
+    client.refused_open(client.event_book, "order", root, timeout=1)
+    system.worker.up()
+    assert [numbers(job.result(90)) for job in waiting] == [[0], [0]]
+
+
 def test_a_query_sees_every_command_answered_before_it(client):
     def one():
         root = new_root()

@@ -59,6 +59,18 @@ def test_a_large_book_is_cut_to_the_newest_pages_under_4_KiB(client):
     assert numbers(current) == list(range(10 - len(current.pages), 10))
 
 
+def test_a_large_cover_is_cut_too(client):
+    root = new_root()
+    command = book("order", root, sequence=3, correlation_id="c-1", edition="what-if")
+    for i in range(100):
+        command.cover.edition.divergences.add(domain=f"{'d' * 40}{i}", sequence=i)
+    refused = client.refused("FAILED_PRECONDITION", client.execute, command)
+    assert sum(len(k) + len(v) for k, v in refused.trailers.items() if k.startswith(("angzarr", "grpc-status-details"))) <= 4096
+    cover = refused.book().cover
+    assert (cover.root.value, cover.domain, cover.correlation_id, cover.edition.name) == (root, "order", "c-1", "what-if")
+    assert refused.book().next_sequence == 0 and refused.status().code == 9
+
+
 def test_no_pages_count_as_sequence_0(client):
     root = new_root()
     command = book("order", root)

@@ -1,7 +1,9 @@
 """Contract 3 and 16: what the business logic answers, and what comes of it."""
 
+import json
 import re
 import time
+import urllib.request
 import uuid
 
 import grpc
@@ -27,8 +29,10 @@ def test_a_refusal_reaches_the_caller_unchanged_and_is_never_retried(client, log
     assert client.event_book("order", root).next_sequence == 0
 
 
-def test_details_over_4_KiB_are_dropped_and_code_and_message_kept(client):
-    refused = client.refused("ABORTED", client.do, "order", new_root(), what="refuse", n=10, text="no", data=bytes(6000))
+@pytest.mark.parametrize("size", [3000, 60_000])
+def test_details_over_4_KiB_are_dropped_and_code_and_message_kept(client, size):
+    """3,000 bytes are 4,000 characters, and 4 KiB with their name and message."""
+    refused = client.refused("ABORTED", client.do, "order", new_root(), what="refuse", n=10, text="no", data=bytes(size))
     assert refused.message == "no" and DETAILS not in refused.trailers
 
 
@@ -65,6 +69,47 @@ def test_unavailable_up_to_the_deadline_is_open(client):
     assert e.value.name() in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
     assert time.monotonic() - start >= 0.7 * SCALE
     assert client.event_book("order", root).next_sequence == 0
+
+
+@pytest.mark.parametrize("code", [14, 8, None], ids=["UNAVAILABLE", "RESOURCE_EXHAUSTED", "nobody there"])
+def test_what_is_retried_is_retried_with_pauses_and_ends_unavailable(make_system, make_logic, code):
+    """The deadline is the gateway's: the caller has more time, and hears what was left to say."""
+    logic = make_logic()
+    client = make_system({"order": logic.address}, partitions=1, settings={"gateway": {"deadline": "3s"}}).up().client()
+    root, id = new_root(), str(uuid.uuid4())
+    if code is None:
+        logic.stop()
+    start = time.monotonic()
+    refused = client.refused("UNAVAILABLE", client.do, "order", root, what="flaky", n=1_000_000, value=code or 14, id=id, timeout=30)
+    assert time.monotonic() - start >= 1.5
+    assert logic.address in refused.message
+    assert (3 <= logic.calls.of(id) <= 30) if code else logic.calls.of(id) == 0
+    if code is None:
+        logic.start()
+    assert numbers(client.do("order", root)) == [0]  # nothing was stored
+
+
+def test_a_connection_that_breaks_is_retried(make_system, make_logic):
+    logic = make_logic()
+    client = make_system({"order": logic.address}, partitions=1).up().client()
+    job = in_thread(lambda: client.do("order", new_root(), what="hang", n=int(3000 * SCALE), id="a"))
+    eventually(lambda: logic.calls.of("a") == 1)
+    logic.stop()
+    logic.start()
+    assert numbers(job.result()) == [0] and logic.calls.of("a") == 2
+
+
+def test_a_logic_that_comes_back_is_used_at_once(make_system, make_logic):
+    """The pause between two attempts to connect is one second at most."""
+    logic = make_logic()
+    client = make_system({"order": logic.address}, partitions=1).up().client()
+    logic.stop()
+    client.refused_open(client.do, "order", new_root(), timeout=5)  # long enough for pauses to have grown
+    waiting = in_thread(lambda: client.do("order", new_root(), timeout=30))
+    start = time.monotonic()
+    logic.start()
+    assert numbers(waiting.result()) == [0]
+    assert time.monotonic() - start < 4 * SCALE
 
 
 def test_a_flaky_root_does_not_delay_another(client):
@@ -120,7 +165,8 @@ def test_an_answer_that_does_not_decode_is_internal_at_once(client, logic, data)
 def test_an_event_with_invalid_utf8_in_its_type_is_internal(client):
     root = new_root()
     bad = bytes.fromhex("1a06") + bytes.fromhex("22040a02c328")  # pages { event { type_url: "\xc3\x28" } }
-    client.refused("INTERNAL", client.do, "order", root, what="garbage", data=bad)
+    refused = client.refused("INTERNAL", client.do, "order", root, what="garbage", data=bad)
+    assert "EventBook.pages[0].event.type_url" in refused.message
     assert client.event_book("order", root).next_sequence == 0
 
 
@@ -150,6 +196,43 @@ def test_a_caller_that_goes_away_leaves_nothing_behind(client):
         assert again()
     except Exception:
         assert again()
+
+
+def health_of(system, domain):
+    with urllib.request.urlopen(f"http://{system.http}/healthz", timeout=10) as answer:
+        return next(lane for lane in json.loads(answer.read())["lanes"] if lane["domain"] == domain)
+
+
+@pytest.mark.parametrize("flags, dead_letters, escalations", [(0, 0, 0), (2, 1, 0), (4, 0, 1), (8, 0, 0)],
+                         ids=["no flag", "send_to_dead_letter_queue", "escalate", "abort"])
+def test_a_revocation_does_what_its_flags_say(make_system, make_logic, flags, dead_letters, escalations):
+    logic = make_logic(contracts=("Aggregate",))
+    system = make_system({"cart": logic.address}, partitions=1).up()
+    client = system.client()
+    command = book("cart", new_root(), what="revoke", n=flags, text="too late", correlation_id="c-9")
+    refused = client.refused("FAILED_PRECONDITION", client.execute, command)
+    assert refused.message == "Command revoked: too late"
+    said = [line for line in system.worker.log_lines() if line["id"] == "ESCALATE"]
+    assert [(line["level"], line["msg"], line["correlation_id"]) for line in said] == [("error", refused.message, "c-9")] * escalations
+    eventually(lambda: health_of(system, "cart")["age_ms"] < 900 and
+               (health_of(system, "cart")["dead_lettered"], health_of(system, "cart")["escalated"]) == (dead_letters, escalations))
+
+
+def test_a_revocation_can_be_an_event_of_the_system_domain(make_system, make_logic):
+    logic = make_logic(contracts=("Aggregate",))
+    system = make_system({"cart": logic.address, "audit": make_logic().address}, partitions=2,
+                         settings={"compensation": {"domain": "audit"}}).up()
+    client = system.client()
+    command = book("cart", new_root(), what="revoke", n=1, text="gone", correlation_id="c-8")
+    client.refused("FAILED_PRECONDITION", client.execute, command)
+    root = command.cover.root.value
+    eventually(lambda: client.event_book("audit", root).next_sequence == 1)
+    [page] = client.event_book("audit", root).pages
+    failed = pb.SagaCompensationFailed.FromString(page.event.value)
+    assert page.event.type_url.endswith("/angzarr.SagaCompensationFailed") and page.HasField("created_at")
+    assert failed.compensation_failure_reason == "gone" and failed.rejected_command == command
+    assert client.events("audit", root)[0].cover.correlation_id == "c-8"
+    assert client.event_book("cart", root).next_sequence == 0
 
 
 @pytest.mark.parametrize("dlq", [False, True])
@@ -190,6 +273,31 @@ def test_when_both_variants_are_unimplemented_the_caller_gets_it_and_nothing_is_
     eventually(lambda: works(client), 20)
 
 
+def test_a_variant_is_remembered_of_a_connection(make_system, make_logic):
+    """The program that comes back on the address may serve the other one."""
+    logic = make_logic()
+    client = make_system({"order": logic.address}, partitions=1).up().client()
+    for contracts in (("Aggregate",), ("BusinessLogic",), ("Aggregate",)):
+        assert numbers(client.do("order", new_root())) == [0]
+        logic.stop()
+        logic.contracts = contracts
+        logic.start()
+    assert numbers(client.do("order", new_root())) == [0]
+
+
+def test_a_variant_that_was_busy_is_still_the_one_that_answered(client, logic):
+    """UNAVAILABLE is an answer, too: the UNIMPLEMENTED after it is the business's own."""
+    busy = str(uuid.uuid4())
+    client.do("order", new_root())
+    waiting = in_thread(lambda: client.refused_open(client.do, "order", new_root(), what="flaky", n=1_000_000, id=busy, timeout=3))
+    for nth in range(1, 6):
+        eventually(lambda: logic.calls.of(busy) >= nth)
+        id = str(uuid.uuid4())
+        refused = client.refused("UNIMPLEMENTED", client.do, "order", new_root(), what="refuse", n=12, text="mine", id=id)
+        assert refused.message == "mine" and logic.calls.of(id) == 1
+    waiting.result()
+
+
 def works(client):
     try:
         return numbers(client.do("order", new_root(), timeout=5)) == [0]
@@ -217,3 +325,10 @@ def test_the_logic_is_given_the_history_and_the_command_as_sent(client, logic):
     assert request.events.next_sequence == 2
     assert request.events.cover.root.value == root and request.events.cover.domain == "order"
     assert metadata["x-correlation-id"] == "corr-7"
+    assert "traceparent" not in metadata
+
+
+def test_a_trace_goes_on_to_the_business(client, logic):
+    id, trace = str(uuid.uuid4()), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    client.execute(book("order", new_root(), id=id), metadata=(("traceparent", trace),))
+    assert logic.calls.last(id)[1]["traceparent"] == trace

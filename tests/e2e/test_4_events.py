@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from lib.api import pb
+from lib.api import pack, pb
 from lib.client import book, dones, new_root, numbers
 
 NAMESPACE = uuid.UUID("404f3bda-578a-5c4d-a7f4-2751b843698a")
@@ -43,13 +43,22 @@ def test_created_at_is_filled_when_absent(client):
         assert before - 1 <= page.created_at.seconds + page.created_at.nanos / 1e9 <= time.time() + 1
 
 
-def test_no_page_is_a_success_that_stores_nothing(client, logic):
+def test_created_at_is_kept_when_the_business_gives_it(client):
+    answer = pb.EventBook()
+    page = answer.pages.add(num=0, event=pack(pb.test.Done()))
+    page.created_at.FromSeconds(86400)
+    response = client.do("order", new_root(), what="garbage", data=answer.SerializeToString())
+    assert [p.created_at.ToSeconds() for p in response.events.pages] == [86400]
+
+
+def test_no_page_is_a_success_that_stores_nothing(system, client, logic):
     root, id = new_root(), str(uuid.uuid4())
     response = client.do("order", root, what="none", id=id, key="none-" + id)
     assert not response.events.pages and response.events.next_sequence == 0
     assert client.event_book("order", root).next_sequence == 0
     client.do("order", root, what="none", id=id, key="none-" + id)
     assert logic.calls.of(id) == 2  # nothing is remembered of it
+    assert [r for r in system.reader().stored("order", [root]) if r.root == root] == []  # nor published
 
 
 def test_the_response_has_cover_the_new_pages_and_the_next_sequence(client):
@@ -139,6 +148,14 @@ def test_a_given_correlation_id_is_kept(client):
     root = new_root()
     client.execute(book("order", root, correlation_id="my-own"))
     assert client.events("order", root)[0].cover.correlation_id == "my-own"
+
+
+def test_the_correlation_id_is_in_every_book_that_follows(client):
+    root = new_root()
+    client.execute(book("order", root, n=9, data=bytes(110_000), correlation_id="c-5"))
+    client.execute(book("order", root, sequence=9, correlation_id="c-6"))
+    assert [b.cover.correlation_id for b in client.events("order", root)][-2:] == ["c-5", "c-6"]
+    assert {b.cover.correlation_id for b in client.events("order", root)} == {"c-5", "c-6"}
 
 
 def test_a_command_may_make_several_records_when_it_is_large(client):

@@ -6,7 +6,7 @@ from lib.api import descriptors
 
 BUILT = {
     "CommandGateway": {"Execute", "ExecuteSync"},
-    "BusinessCoordinator": {"Handle"},
+    "BusinessCoordinator": {"Handle", "Record"},
     "AggregateCoordinator": {"Handle", "HandleSync"},
     "EventQuery": {"GetEventBook", "GetEvents"},
 }

@@ -32,6 +32,20 @@ def book(domain, root, do=None, sequence=0, correlation_id="", edition="", **fie
     return pb.CommandBook(cover=cover, pages=[page])
 
 
+def facts(domain, root, nums=(None,), correlation_id="", edition="", **fields):
+    """An EventBook to be recorded, with a Done for each of nums: a number, None for none, "force"; fields are those of Done."""
+    events = pb.EventBook(cover=pb.Cover(root=pb.UUID(value=root), domain=domain, correlation_id=correlation_id))
+    if edition:
+        events.cover.edition.name = edition
+    for k, num in enumerate(nums):
+        page = events.pages.add(event=pack(pb.test.Done(k=k, **fields)))
+        if num == "force":
+            page.force = True
+        elif num is not None:
+            page.num = num
+    return events
+
+
 def dones(book_or_response):
     """The Done events of an EventBook or a CommandResponse."""
     events = book_or_response.events if hasattr(book_or_response, "events") else book_or_response
@@ -98,6 +112,14 @@ class Client:
     def do(self, domain, root, sequence=0, key=None, timeout=30, **fields):
         """Execute one Do."""
         return self.execute(book(domain, root, sequence=sequence, **fields), key=key, timeout=timeout)
+
+    def record(self, events, key=None, **options):
+        """Record of an EventBook."""
+        return self.execute(events, key=key, path="/angzarr.BusinessCoordinator/Record", **options)
+
+    def tell(self, domain, root, nums=(None,), key=None, timeout=30, **fields):
+        """Record facts."""
+        return self.record(facts(domain, root, nums, **fields), key=key, timeout=timeout)
 
     def refused(self, code, fn, *args, **kwargs):
         """Calls fn, which must end with this status; returns it."""

@@ -27,7 +27,7 @@ import grpc  # noqa: E402
 
 from lib.api import pb  # noqa: E402
 from lib.checker import Sent  # noqa: E402
-from lib.client import BOOK, OPEN, OPTIONS, book  # noqa: E402
+from lib.client import BOOK, OPEN, OPTIONS, book, facts  # noqa: E402
 from lib.procs import SCALE, Process, eventually  # noqa: E402
 
 STATS = struct.Struct("=qqqq")  # in flight, answered OK, refused, sent again
@@ -35,6 +35,7 @@ RETRY = {*OPEN, "RESOURCE_EXHAUSTED"}
 OTHERS = 0.2       # share of commands to roots that other clients also use: real conflicts
 REFUSED = 0.03     # share of commands that the business refuses
 SNAPSHOT = 0.1
+RECORDED = 0.1     # share of facts that are told, not asked for
 ATTEMPT_SECONDS = 5
 GRACE_SECONDS = 60  # after SIGTERM, for the open ones
 
@@ -49,6 +50,7 @@ class Worker:
         self.random = random.Random(args.index)
         self.channel = grpc.aio.insecure_channel(args.address, options=OPTIONS)
         self.execute = self.channel.unary_unary("/angzarr.CommandGateway/Execute")
+        self.record = self.channel.unary_unary("/angzarr.BusinessCoordinator/Record")
         self.upcoming = collections.defaultdict(int)
         self.busy = set()
         self.count = self.in_flight = self.ok = self.refused = self.again = 0
@@ -76,18 +78,24 @@ class Worker:
         what = "refuse" if chance < REFUSED else "snapshot" if chance < REFUSED + SNAPSHOT else "emit"
         events = self.random.randint(1, 3)
         fields = {"n": events} if what != "refuse" else {"n": 10, "text": "business"}
-        data = book(self.args.domain, root_of(i), sequence=self.upcoming[i], what=what, id=id, data=b"x" * 100, **fields).SerializeToString()
-        outcome, numbers, why = await self.settle(i, id, data)
+        method, request = self.execute, book(self.args.domain, root_of(i), sequence=self.upcoming[i], what=what, id=id, data=b"x" * 100, **fields)
+        if chance > 1 - RECORDED:
+            method, request = self.record, facts(self.args.domain, root_of(i), self.nums(i, events), id=id, data=b"x" * 100)
+        outcome, numbers, why = await self.settle(i, id, method, request.SerializeToString())
         self.busy.discard(i)
         self.out.write(json.dumps([id, i, events, outcome, numbers, why]) + "\n")
 
-    async def settle(self, i, id, data):
+    def nums(self, i, events):
+        """With numbers, facts may meet a mismatch; without, they never do."""
+        return [None] * events if self.random.random() < 0.5 else range(self.upcoming[i], self.upcoming[i] + events)
+
+    async def settle(self, i, id, method, data):
         """Sends until there is an outcome."""
         self.in_flight += 1
         try:
             while True:
                 try:
-                    answer = await self.execute(data, timeout=ATTEMPT_SECONDS * SCALE, metadata=(("idempotency-key", id),))
+                    answer = await method(data, timeout=ATTEMPT_SECONDS * SCALE, metadata=(("idempotency-key", id),))
                     events = pb.CommandResponse.FromString(answer).events
                     self.upcoming[i] = events.next_sequence
                     self.ok += 1

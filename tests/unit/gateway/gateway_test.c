@@ -152,6 +152,7 @@ static void test_record(void **state) {
         assert_string_equal(hdr(rec, "correlation-id"), text);
         assert_string_equal(hdr(rec, "types"), "shop.Create,shop.Pay");
         assert_string_equal(hdr(rec, "attempt"), "1");
+        assert_string_equal(hdr(rec, "kind"), "(none)");
         assert_string_equal(hdr(rec, "reply-to"), worker.gateway);
         assert_int_equal(strncmp(worker.gateway, "gw-", 3), 0);
         assert_true(ang_uuid_parse(ang_slice_str(hdr(rec, "command-id")), &id));
@@ -166,6 +167,51 @@ static void test_record(void **state) {
     }
     ang_buf_fini(&book);
     ang_buf_fini(&request);
+    ang_buf_fini(&expected);
+    stage_close(&s);
+}
+
+/* Facts become a command whose page holds them as they came. */
+static void test_facts(void **state) {
+    struct ang_buf book = {0}, page = {0}, cover = {0}, expected = {0};
+    struct ang_wire_event_book parsed;
+    char text[ANG_UUID_TEXT + 1];
+    struct ang_uuid id;
+    struct ang_rec *rec;
+    struct answer *a;
+    struct stage s;
+
+    stage_open(&s, &worker);
+    a = kit_call("/angzarr.BusinessCoordinator/Record", ang_slice_str(""));
+    kit_run(&s.k, a);
+    kit_expect(a, ANG_INVALID_ARGUMENT, "EventBook must have a cover");
+    kit_free(&a);
+    put_cover(&book, ang_slice_of(root_a, 16), "order", NULL, "whatif");
+    ang_wire_put_any(&page, 4, ang_slice_str("type.googleapis.com/shop.Created"), ang_slice_str("payload"));
+    ang_wire_put_bytes(&book, 3, ang_buf_slice(&page));
+    ang_uuid_v5(&ang_uuid_ns_correlation, ang_buf_slice(&book), &id);
+    ang_uuid_text(id.b, text);
+    OK(ang_wire_parse_event_book(ang_buf_slice(&book), &parsed));
+    ang_wire_add_cover(&cover, &parsed.cover, ang_slice_str(text));
+    ang_wire_add_record(&expected, ang_buf_slice(&cover), ang_buf_slice(&book));
+    a = kit_call("/angzarr.BusinessCoordinator/Record", ang_buf_slice(&book));
+    kit_start(&s.k, a);
+    rec = record(&s);
+    assert_memory_equal(rec->key.p, "a0010203-0405-0607-0809-0a0b0c0d0e0f@whatif", rec->key.n);
+    assert_int_equal(rec->partition, ang_partition_of_root(root_a, PARTITIONS));
+    assert_true(ang_slice_eq(rec->value, ang_buf_slice(&expected)));
+    assert_string_equal(hdr(rec, "kind"), "record");
+    assert_string_equal(hdr(rec, "correlation-id"), text);
+    assert_string_equal(hdr(rec, "types"), "shop.Created");
+    assert_string_equal(hdr(rec, "attempt"), "1");
+    worker.deliver(worker.arg, answer_to(&s, rec, ANG_OK));
+    kit_wait(a);
+    kit_expect(a, ANG_OK, NULL);
+    ang_rec_free(&rec);
+    kit_free(&a);
+    ang_buf_fini(&book);
+    ang_buf_fini(&page);
+    ang_buf_fini(&cover);
     ang_buf_fini(&expected);
     stage_close(&s);
 }
@@ -443,6 +489,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_validation),
         cmocka_unit_test(test_record),
+        cmocka_unit_test(test_facts),
         cmocka_unit_test(test_refusal_comes_whole),
         cmocka_unit_test(test_what_is_not_there),
         cmocka_unit_test(test_bad_bytes_and_keys),

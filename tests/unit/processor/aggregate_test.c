@@ -121,7 +121,7 @@ static void events_of_somebody_else_are_refused(void **state) {
     play_cover(&p.answer, "cart", play_root, "");
     play_page(&p.answer, 0, 1);
     play_answer(&p);
-    nothing_is_left(&p, 0, ANG_INTERNAL, "\"cart\"");
+    nothing_is_left(&p, 0, ANG_INTERNAL, "another domain");
     play_close(&p);
 }
 

@@ -56,6 +56,25 @@ static void a_command_book_gets_an_id(void **state) {
     }
 }
 
+static void facts_travel_as_a_command_book(void **state) {
+    struct ang_slice cover = bytes_of("12 01 'd'"), events = bytes_of("1a 02 08 05");
+    struct ang_wire_command_book book;
+    struct ang_wire_event_book inside;
+    struct ang_buf b = {0};
+
+    ang_wire_add_record(&b, cover, events);
+    assert_null(ang_wire_parse_command_book(ang_buf_slice(&b), &book));
+    assert_true(ang_slice_eq(book.cover.raw, cover));
+    assert_int_equal(book.n_pages, 1);
+    assert_true(ang_slice_is(ang_wire_type_name(book.first.command.type_url), "angzarr.EventBook"));
+    assert_true(ang_slice_eq(book.first.command.value, events));
+    assert_null(ang_wire_parse_event_book(book.first.command.value, &inside));
+    assert_int_equal(inside.first_num, 5);
+    ang_buf_fini(&b);
+    drop(cover);
+    drop(events);
+}
+
 static const struct {
     const char *what, *in, *out;
 } pages[] = {
@@ -99,6 +118,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_cover_gets_another_id),
         cmocka_unit_test(a_command_book_gets_an_id),
+        cmocka_unit_test(facts_travel_as_a_command_book),
         cmocka_unit_test(a_page_is_numbered_and_dated),
         cmocka_unit_test(number_0_is_written),
     };
