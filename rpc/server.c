@@ -224,6 +224,7 @@ static void add_methods(struct ang_rpc_server *s, const struct ang_rpc_server_co
         sm->handle =
             grpc_server_register_method(s->grpc, sm->m->path, NULL, GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
         AN(sm->handle); /* NULL: the table names it twice */
+        ang_histogram_get_each(ANG_M_RPC_TIME, ANG_LABELS(sm->m->path), sm->took, ANG_CODES);
     }
 }
 
