@@ -145,7 +145,7 @@ ANG_METRIC(PARTITIONS, GAUGE, "angzarr_partitions", COUNT, BY("domain", "lane", 
            "`serving` of all workers is less than configured: there is none, or it restores (`angzarr_partition_restored_ratio`), or "
            "`aside`: a partition of the log cannot be written, see [kafka.md](kafka.md).")
 ANG_METRIC(LAG, GAUGE, "angzarr_partition_lag_records", COUNT, BY("domain", "partition", "input"), NONE, WORKER,
-           "Records in the log that are not handled; markers of transactions count as records until they are known to be none",
+           "Records in the log that are not handled; markers of transactions count until they are known to be none. Known after the first fetch",
            "It grows: more comes than is done. It stands: see `angzarr_partition_stalled_seconds`.")
 ANG_METRIC(STALLED, GAUGE, "angzarr_partition_stalled_seconds", SECONDS, BY("domain", "partition", "input"), NONE, WORKER,
            "How long the oldest record that is not handled has been the oldest; 0 when there is none",
