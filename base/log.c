@@ -1,5 +1,6 @@
 /* The settings of the log are written once before threads start and only read afterwards, so nothing here locks: a line
- * is built in memory of its own and leaves by one write(2). */
+ * is built in memory of its own and leaves by one write(2).  Errors and warnings are counted by their ids, which are constants of the
+ * program, in a table that only grows. */
 #include "base/log.h"
 
 #include <errno.h>
@@ -7,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 #include <yajl/yajl_gen.h>
@@ -96,6 +98,59 @@ bool ang_log_debugs(const char *ctx) {
 
     ANG_ASSERT(i >= 0);
     return ((conf.debugs >> i & 1) != 0);
+}
+
+/* ---- counts ---- */
+
+#define COUNTS 512 /* several times as many as there are ids */
+
+static struct count {
+    _Atomic(const char *) id; /* NULL: free */
+    _Atomic uint64_t n[ANG_LOG_WARN + 1];
+} counts[COUNTS];
+
+static size_t hash(const char *s) {
+    uint32_t h = 2166136261u; /* FNV-1a */
+
+    for (; *s != '\0'; s++)
+        h = (h ^ (uint8_t)*s) * 16777619u;
+    return (h);
+}
+
+void ang_log_count(enum ang_log_level lvl, const char *id) {
+    size_t at, i;
+
+    if (lvl > ANG_LOG_WARN)
+        return;
+    at = hash(id);
+    for (i = 0; i < COUNTS; i++) {
+        struct count *c = &counts[(at + i) % COUNTS];
+        const char *there = atomic_load_explicit(&c->id, memory_order_relaxed);
+
+        /* Relaxed: what it points to was there before the program began. */
+        if (there == NULL && atomic_compare_exchange_strong_explicit(&c->id, &there, id, memory_order_relaxed, memory_order_relaxed))
+            there = id;
+        if (strcmp(there, id) != 0)
+            continue;
+        atomic_fetch_add_explicit(&c->n[lvl], 1, memory_order_relaxed);
+        return;
+    }
+}
+
+void ang_log_counted(void (*visit)(void *, enum ang_log_level, const char *, uint64_t), void *arg) {
+    size_t i;
+    int lvl;
+
+    for (i = 0; i < COUNTS; i++) {
+        const char *id = atomic_load_explicit(&counts[i].id, memory_order_relaxed);
+
+        for (lvl = 0; id != NULL && lvl <= ANG_LOG_WARN; lvl++) {
+            const uint64_t n = atomic_load_explicit(&counts[i].n[lvl], memory_order_relaxed);
+
+            if (n > 0)
+                visit(arg, (enum ang_log_level)lvl, id, n);
+        }
+    }
 }
 
 /* ---- valid UTF-8, as JSON must be: values may hold bytes that came from outside ---- */

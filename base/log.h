@@ -26,6 +26,11 @@ bool ang_log_debugs(const char *ctx);
 /* Adds `key=value` to every line from now on ("role", "worker"). Before threads start. */
 void ang_log_context(const char *key, const char *value);
 
+/* Counts an error or a warning, whether or not it is written; id is a constant.  The macros do. */
+void ang_log_count(enum ang_log_level lvl, const char *id);
+/* How often each has happened that has happened, in no order. */
+void ang_log_counted(void (*visit)(void *arg, enum ang_log_level lvl, const char *id, uint64_t n), void *arg);
+
 void ang_log_line(enum ang_log_level lvl, const char *id, const char *msg, ...) __attribute__((sentinel));
 
 /* Values are formatted strings: write ANG_F("%d", x) for each. */
@@ -39,6 +44,7 @@ const char *ang_log_f(struct ang_log_fmt *f, const char *fmt, ...) ANG_PRINTF(2,
  * ts, level, id and msg are names of the line itself. */
 #define ANG_LOG(lvl, id, ...)                                    \
     do {                                                         \
+        ang_log_count((lvl), (id));                              \
         if (ang_log_on(lvl))                                     \
             ang_log_line((lvl), (id), __VA_ARGS__, (char *)0);   \
     } while (0)
@@ -60,6 +66,7 @@ bool ang_log_gate_pass(struct ang_log_gate *g, int64_t every_ms, uint64_t *ret_l
     do {                                                                                                              \
         static struct ang_log_gate gate_;                                                                             \
         uint64_t left_;                                                                                               \
+        ang_log_count((lvl), (id));                                                                                   \
         if (ang_log_on(lvl) && ang_log_gate_pass(&gate_, (every_ms), &left_))                                         \
             ang_log_line((lvl), (id), __VA_ARGS__, "left_out", ANG_F("%llu", (unsigned long long)left_), (char *)0);  \
     } while (0)

@@ -44,7 +44,7 @@ ANG_SETTING(worker, address, LISTEN, worker.address, "127.0.0.1:0", NOTHING, "GR
 ANG_SETTING(worker, advertise, TARGET, worker.advertise, "", MATCH(ANG_MATCH_OR_EMPTY), "ANGZARR_SERVICE_ENDPOINT",
             "The address others reach the worker at. Default: where it listens.")
 ANG_SETTING(worker, http, LISTEN, worker.http, "", MATCH(ANG_MATCH_OR_EMPTY), NULL,
-            "Where `/healthz` and `/readyz` of a worker are served. Empty: nowhere.")
+            "Where `/healthz`, `/readyz` and `/metrics` of a worker are served. Empty: nowhere.")
 ANG_SETTING(worker, lanes, INT, worker.lanes, "0", IN(0, 64), NULL,
             "Lanes per domain: each is a member of the group that owns a part of the partitions, with threads of its own. 0 chooses "
             "one, which is the fastest on few cores. The embedded log always has one.")
@@ -55,7 +55,7 @@ ANG_SECTION(gateway, "The process that callers talk to.")
 ANG_SETTING(gateway, address, LISTEN, gateway.address, "127.0.0.1:1316", NOTHING, "GRPC_PORT",
             "Where gRPC is served. `GRPC_PORT` replaces the port only.")
 ANG_SETTING(gateway, http, LISTEN, gateway.http, "127.0.0.1:8080", MATCH(ANG_MATCH_OR_EMPTY), NULL,
-            "Where HTTP is served. Empty: nowhere.")
+            "Where `/healthz`, `/readyz` and `/metrics` are served. Empty: nowhere.")
 ANG_SETTING(gateway, id, STRING, gateway.id, "", MATCH(ANG_MATCH_ID), NULL,
             "Name that answers are sent to, of its own for every gateway. Default: the host name and eight random digits.")
 ANG_SETTING(gateway, deadline, DURATION, gateway.deadline_ms, "30s", IN(10, ANG_HOUR), NULL,

@@ -3,11 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/metrics.h"
 #include "cmd/cmd_priv.h"
 
 static const char usage[] =
     "usage: angzarr ROLE [--config FILE]\n"
-    "       angzarr reference settings|errors\n"
+    "       angzarr reference settings|errors|metrics\n"
     "       angzarr --help | --version\n"
     "\n"
     "Roles\n"
@@ -47,8 +48,10 @@ static int reference(const char *what) {
         ang_settings_print_reference(stdout);
     else if (what != NULL && strcmp(what, "errors") == 0)
         ang_err_print_reference();
+    else if (what != NULL && strcmp(what, "metrics") == 0)
+        ang_metrics_print_reference(stdout);
     else
-        return (wrong_usage("reference: expected settings or errors", what));
+        return (wrong_usage("reference: expected settings, errors or metrics", what));
     return (EXIT_DONE);
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/metrics.h"
 #include "cmd/cmd_priv.h"
 #include "eventlog/eventlog.h"
 #include "gateway/gateway.h"
@@ -63,8 +64,26 @@ static unsigned readyz(void *arg, struct ang_buf *body, const char **ret_type) {
     return (serving ? 200 : 503);
 }
 
+/* Nothing of the app, whose lock others may hold: the numbers are the process's. */
+static unsigned metrics(void *arg, struct ang_buf *body, const char **ret_type) {
+    (void)arg;
+    *ret_type = ANG_METRICS_TYPE;
+    ang_metrics_print(body);
+    return (200);
+}
+
+static void init_metrics(struct app *a) {
+    const char *const log = a->set->log.type == ANG_LOGTYPE_KAFKA ? "kafka" : "embedded";
+    size_t i;
+
+    ang_gauge_set(ang_gauge_get(ANG_M_BUILD_INFO, ANG_LABELS(ANG_VERSION, role_names[a->role], log)), 1);
+    ang_gauge_set(ang_gauge_get(ANG_M_READY, ANG_NO_LABELS), 0);
+    for (i = 0; i < a->set->n_business; i++)
+        ang_gauge_set(ang_gauge_get(ANG_M_CONFIGURED, ANG_LABELS(a->set->business[i].domain)), a->set->topology.partitions);
+}
+
 static struct ang_err *open_http(struct app *a) {
-    const struct ang_http_route routes[] = {{"/healthz", healthz, a}, {"/readyz", readyz, a}};
+    const struct ang_http_route routes[] = {{"/healthz", healthz, a}, {"/readyz", readyz, a}, {"/metrics", metrics, NULL}};
     const char *address = a->role == ROLE_AGGREGATE ? a->set->worker.http : a->set->gateway.http;
 
     if (address == NULL || address[0] == '\0')
@@ -95,6 +114,7 @@ static void show(struct app *a) {
     if (serving == a->serving)
         return;
     a->serving = serving;
+    ang_gauge_set(ang_gauge_get(ANG_M_READY, ANG_NO_LABELS), serving);
     if (a->gateway != NULL)
         ang_gateway_set_serving(a->gateway, serving);
     if (a->role == ROLE_AGGREGATE && a->server != NULL)
@@ -234,6 +254,7 @@ static struct ang_err *start(struct app *a, bool *ret_stop) {
     if (er != NULL)
         return (er);
     a->topology = ang_topology_new(a->set, a->log);
+    init_metrics(a);
     er = open_http(a);
     if (er == NULL && a->role == ROLE_AGGREGATE)
         er = open_server(a, a->set->worker.address, not_yet_worker, ANG_COUNT(not_yet_worker));

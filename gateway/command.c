@@ -22,19 +22,28 @@
 
 /* ---- taking a command ---- */
 
-static void fail(struct ang_rpc *rpc, struct ang_status *st) {
+static void fail(struct ang_gateway *g, const struct ang_domain *domain, struct ang_rpc *rpc, struct ang_status *st) {
+    ang_gateway_meter_end(g, domain, rpc, st);
     ang_rpc_fail(rpc, &st);
 }
 
+/* One call of the domain more, or less. */
+static void in_flight(struct ang_gateway *g, const struct ang_domain *domain, int64_t n) {
+    ang_gauge_add(ang_gateway_meter(g, domain)->in_flight, n);
+}
+
 static void cancelled(struct ang_rpc *rpc, void *user) {
+    const struct ang_domain *domain;
     struct ang_call *call;
     struct ang_gateway *g;
 
     ANG_CAST(call, user, ANG_CALL_MAGIC);
     g = call->mail->g;
+    domain = ang_call_domain(call);
+    in_flight(g, domain, -1);
     ang_pending_drop(g->pending, call, ang_now_ms());
     ang_gateway_rearm(g);
-    fail(rpc, ang_status_new(ANG_CANCELLED, "the caller has gone"));
+    fail(g, domain, rpc, ang_status_new(ANG_CANCELLED, "the caller has gone"));
 }
 
 /* The command's id: the caller's, so that he may send it again, or a fresh one in text[]. */
@@ -94,7 +103,9 @@ static struct ang_slice raw_of(const struct ang_request *rq) {
     return (rq->record != NULL ? rq->record->raw : rq->command->raw);
 }
 
-static struct ang_status *take(struct ang_gateway *g, struct ang_rpc *rpc, const struct ang_request *rq) {
+/* *ret_domain stays as it is when the book names none of ours. */
+static struct ang_status *take(struct ang_gateway *g, struct ang_rpc *rpc, const struct ang_request *rq,
+                               const struct ang_domain **ret_domain) {
     const int64_t now_ms = ang_now_ms();
     const int limit = g->conf.settings->gateway.in_flight;
     const struct ang_wire_cover *cover = cover_of(rq);
@@ -109,10 +120,13 @@ static struct ang_status *take(struct ang_gateway *g, struct ang_rpc *rpc, const
     st = ang_check_command(g->conf.topology, rq->record != NULL ? "EventBook" : "CommandBook", cover, &id.domain);
     if (st != NULL)
         return (st);
+    *ret_domain = id.domain;
     if ((st = command_id(rpc, text, &id.command_id, &client_id)) != NULL)
         return (st);
-    if (ang_pending_domain_calls(g->pending, id.domain) >= (size_t)limit)
+    if (ang_pending_domain_calls(g->pending, id.domain) >= (size_t)limit) {
+        ang_counter_add(ang_gateway_meter(g, id.domain)->full, 1);
         return (too_many(id.domain, limit));
+    }
     call = ang_pending_add(g->pending, &id, client_id);
     call->rpc = rpc;
     call->book = raw_of(rq);
@@ -122,6 +136,7 @@ static struct ang_status *take(struct ang_gateway *g, struct ang_rpc *rpc, const
         ang_pending_drop(g->pending, call, now_ms);
         return (st);
     }
+    in_flight(g, id.domain, 1);
     ang_rpc_set_user(rpc, call, cancelled);
     g->fresh = rq;
     ang_pending_start(g->pending, call, now_ms);
@@ -131,6 +146,7 @@ static struct ang_status *take(struct ang_gateway *g, struct ang_rpc *rpc, const
 }
 
 void ang_command_handle(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
+    const struct ang_domain *domain = NULL;
     struct ang_wire_command_book book;
     struct ang_status *st;
     struct ang_gateway *g;
@@ -138,12 +154,13 @@ void ang_command_handle(void *arg, struct ang_rpc *rpc, struct ang_slice request
 
     ANG_CAST(g, arg, ANG_GATEWAY_MAGIC);
     er = ang_wire_parse_command_book(request, &book);
-    st = er != NULL ? ang_status_from_err(&er) : take(g, rpc, &(struct ang_request){.command = &book});
+    st = er != NULL ? ang_status_from_err(&er) : take(g, rpc, &(struct ang_request){.command = &book}, &domain);
     if (st != NULL)
-        fail(rpc, st);
+        fail(g, domain, rpc, st);
 }
 
 void ang_command_record(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
+    const struct ang_domain *domain = NULL;
     struct ang_wire_event_book book;
     struct ang_status *st;
     struct ang_gateway *g;
@@ -151,9 +168,9 @@ void ang_command_record(void *arg, struct ang_rpc *rpc, struct ang_slice request
 
     ANG_CAST(g, arg, ANG_GATEWAY_MAGIC);
     er = ang_wire_parse_event_book(request, &book);
-    st = er != NULL ? ang_status_from_err(&er) : take(g, rpc, &(struct ang_request){.record = &book});
+    st = er != NULL ? ang_status_from_err(&er) : take(g, rpc, &(struct ang_request){.record = &book}, &domain);
     if (st != NULL)
-        fail(rpc, st);
+        fail(g, domain, rpc, st);
 }
 
 static struct ang_status *check_mode(const struct ang_wire_command_request *r) {
@@ -168,6 +185,7 @@ static struct ang_status *check_mode(const struct ang_wire_command_request *r) {
 }
 
 void ang_command_handle_sync(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
+    const struct ang_domain *domain = NULL;
     struct ang_wire_command_request r;
     struct ang_status *st;
     struct ang_gateway *g;
@@ -177,9 +195,9 @@ void ang_command_handle_sync(void *arg, struct ang_rpc *rpc, struct ang_slice re
     er = ang_wire_parse_sync_command(request, &r);
     st = er != NULL ? ang_status_from_err(&er) : check_mode(&r);
     if (st == NULL)
-        st = take(g, rpc, &(struct ang_request){.command = &r.command});
+        st = take(g, rpc, &(struct ang_request){.command = &r.command}, &domain);
     if (st != NULL)
-        fail(rpc, st);
+        fail(g, domain, rpc, st);
 }
 
 /* ---- appending a copy ---- */
@@ -198,6 +216,8 @@ static void failure_run(struct ang_op *op, bool shutdown) {
         ang_err_free(&f->er);
         ang_call_unref(f->call);
     } else {
+        if (f->call->key != NULL) /* it has not ended */
+            ang_counter_add(ang_gateway_meter(f->g, ang_call_domain(f->call))->append_failures, 1);
         ang_pending_append_failed(f->g->pending, f->call, &f->er, ang_now_ms());
         ang_gateway_rearm(f->g);
     }
@@ -400,15 +420,22 @@ struct ang_err *ang_command_send(void *arg, struct ang_call *call, uint32_t atte
         ang_mail_ref(g->mail);
         er = ang_log_append(g->conf.log, &c.rec, expiry_ms < 1 ? 1 : (int)expiry_ms, appended, call);
         if (er != NULL) {
+            ang_counter_add(ang_gateway_meter(g, id.domain)->append_failures, 1);
             ang_mail_unref(g->mail);
             ang_call_unref(call);
         }
     }
+    if (call->sends > 1)
+        ang_counter_add(ang_gateway_meter(g, id.domain)->resends, 1);
     ang_buf_fini(&key);
     return (er);
 }
 
 void ang_command_end(void *arg, struct ang_call *call, struct ang_slice response, struct ang_status *st) {
+    const struct ang_domain *domain = ang_call_domain(call);
+
+    in_flight(arg, domain, -1);
+    ang_gateway_meter_end(arg, domain, call->rpc, st);
     ang_rpc_set_user(call->rpc, NULL, NULL);
     if (st == NULL)
         ang_rpc_reply(call->rpc, &response, 1);

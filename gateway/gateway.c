@@ -212,6 +212,7 @@ static void gateway_free(struct ang_gateway *g) {
     ang_buf_fini(&g->value);
     ang_buf_fini(&g->cover);
     ang_buf_fini(&g->types);
+    ang_gateway_meters_close(g);
     free(g->id);
     g->magic = 0;
     free(g);
@@ -296,6 +297,7 @@ struct ang_err *ang_gateway_start(const struct ang_gateway_conf *conf, struct an
     g->loop = ang_loop_new("gateway", turn, g);
     g->mail = ang_mail_new(g);
     g->pending = pending_new(g);
+    ang_gateway_meters_open(g);
     ang_timer_init(&g->tick, tick);
     ang_timer_init(&g->grace, grace_over);
     er = open_parts(g);

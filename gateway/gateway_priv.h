@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "base/base.h"
+#include "base/metrics.h"
 #include "gateway/gateway.h"
 #include "gateway/pending.h"
 #include "gateway/workers.h"
@@ -34,6 +35,15 @@ void ang_mail_unref(struct ang_mail *m);
 void ang_mail_post(struct ang_mail *m, struct ang_op *op); /* any thread; shuts the op down when the gateway is gone */
 void ang_mail_close(struct ang_mail *m);
 
+/* What is counted of a domain's commands. */
+struct ang_gateway_meter {
+    struct ang_counter *commands[ANG_CODES];
+    struct ang_histogram *took[ANG_CODES];
+    /* not of calls that name no domain */
+    struct ang_gauge *in_flight;
+    struct ang_counter *full, *resends, *append_failures;
+};
+
 struct ang_gateway {
     unsigned magic;
 #define ANG_GATEWAY_MAGIC 0x6a7e0001
@@ -43,6 +53,7 @@ struct ang_gateway {
     struct ang_rpc_server *server;
     struct ang_mail *mail;
     char *id; /* the reply-to of our commands */
+    struct ang_gateway_meter *meters; /* by the index of the domain, and one more */
     /* loop */
     struct ang_pending *pending;
     struct ang_workers *workers; /* NULL with a local worker */
@@ -61,6 +72,14 @@ void ang_command_record(void *arg, struct ang_rpc *rpc, struct ang_slice request
 /* The callbacks of the pending table; arg is the gateway. */
 struct ang_err *ang_command_send(void *arg, struct ang_call *call, uint32_t attempt);
 void ang_command_end(void *arg, struct ang_call *call, struct ang_slice response, struct ang_status *st);
+
+/* ---- meters.c ---- */
+void ang_gateway_meters_open(struct ang_gateway *g);
+void ang_gateway_meters_close(struct ang_gateway *g);
+struct ang_gateway_meter *ang_gateway_meter(struct ang_gateway *g, const struct ang_domain *domain); /* NULL: it named none */
+/* A command's rpc is about to end with st; NULL: OK. */
+void ang_gateway_meter_end(struct ang_gateway *g, const struct ang_domain *domain, const struct ang_rpc *rpc,
+                           const struct ang_status *st);
 
 /* ---- query.c ---- */
 void ang_query_book(void *arg, struct ang_rpc *rpc, struct ang_slice request);

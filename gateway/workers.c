@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/metrics.h"
 #include "proto/wire.h"
 
 #define ATTACH_PATH     "/angzarr.ext.Worker/Attach"
@@ -44,6 +45,7 @@ struct route {
 struct routes { /* of a domain */
     const struct ang_domain *domain;
     struct route *of; /* by partition */
+    struct ang_gauge *unreachable; /* partitions that are not up */
 };
 
 struct ang_workers {
@@ -53,6 +55,7 @@ struct ang_workers {
     struct ang_workers_conf conf;
     struct routes *routes;
     size_t n_domains;
+    struct ang_gauge *attached; /* peers */
     /* any thread */
     _Atomic bool woken;
     /* loop */
@@ -98,6 +101,24 @@ static void routes_check(struct ang_workers *w, const struct peer *of) {
                 route_check(w, w->routes[i].domain, n);
 }
 
+/* After anything that may have changed a route or a stream. */
+static void measure(const struct ang_workers *w) {
+    const struct peer *p;
+    int64_t n = 0;
+    int32_t k;
+    size_t i;
+
+    for (p = w->peers; p != NULL; p = p->next)
+        n += p->attached;
+    ang_gauge_set(w->attached, n);
+    for (i = 0; i < w->n_domains; i++) {
+        n = 0;
+        for (k = 0; k < w->routes[i].domain->partitions; k++)
+            n += !w->routes[i].of[k].up;
+        ang_gauge_set(w->routes[i].unreachable, n);
+    }
+}
+
 /* ---- the stream of a peer ---- */
 
 static void peer_free(struct peer *p) {
@@ -116,6 +137,7 @@ static void peer_message(void *arg, struct ang_slice msg) {
         p->attached = true;
         p->failures = 0;
         routes_check(p->w, p);
+        measure(p->w);
     }
     er = ang_answers_decode(msg, p->w->conf.topology, p->w->conf.answer, p->w->conf.arg);
     if (er != NULL) {
@@ -147,6 +169,7 @@ static void peer_done(void *arg, const struct ang_rpc_result *res) {
                       ang_rpc_channel_address(p->channel), "status", ang_code_name(res->code), "error",
                       ANG_F("%.*s", (int)(res->msg.n > 400 ? 400 : res->msg.n), (const char *)res->msg.p));
     routes_check(p->w, p);
+    measure(p->w);
     p->w->reap = true;
     for (i = 0; i < p->failures && pause < REOPEN_MAX_MS; i++)
         pause *= 2;
@@ -286,6 +309,7 @@ static void refresh(struct ang_workers *w) {
     w->reap = true;
     if (!changed)
         return;
+    measure(w);
     w->version++;
     w->conf.changed(w->conf.arg);
 }
@@ -339,7 +363,10 @@ struct ang_err *ang_workers_open(const struct ang_workers_conf *conf, struct ang
     for (i = 0; i < w->n_domains; i++) {
         w->routes[i].domain = ang_topology_domain_at(conf->topology, i);
         w->routes[i].of = ang_calloc((size_t)w->routes[i].domain->partitions + 1, sizeof(struct route));
+        w->routes[i].unreachable = ang_gauge_get(ANG_M_GW_UNREACHABLE, ANG_LABELS(w->routes[i].domain->name));
     }
+    w->attached = ang_gauge_get(ANG_M_GW_WORKERS, ANG_NO_LABELS);
+    measure(w);
     er = ang_owners_open(conf->log, conf->topology, owners_wake, w, &w->owners);
     if (er != NULL) {
         ang_workers_free(w);

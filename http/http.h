@@ -1,4 +1,4 @@
-/* A small HTTP server beside gRPC: /healthz (the process lives) and /readyz (it serves), later /metrics and the rest. */
+/* A small HTTP server beside gRPC: /healthz (the process lives), /readyz (it serves), /metrics (numbers). */
 #ifndef ANG_HTTP_H
 #define ANG_HTTP_H
 

@@ -71,7 +71,7 @@ static int64_t header_ms(struct lane *l, const struct ang_rec *rec, const char *
         return (absent);
     if (ang_slice_to_u64(v, &n) && n < (uint64_t)1 << 52)
         return ((int64_t)n);
-    l->bad_headers++;
+    ang_counter_add(l->meters.bad_headers, 1);
     return (absent);
 }
 
@@ -113,14 +113,13 @@ static struct work *work_new(struct part *p, int input, struct ang_rec *rec) {
 }
 
 /* A record that can never be run: kept in the dead-letter topic, told once a while, and its input is done. */
-static void reject(struct work *w, const char *reason) {
+static void reject(struct work *w, enum dead_reason why, const char *text) {
     struct lane *l = w->part->lane;
 
-    dead_letter(w, reason);
+    dead_letter(w, why, text);
     ANG_LOG_EVERY(5000, ANG_LOG_WARN, "DEAD-LETTER", "a record cannot be processed and was put into the dead-letter topic",
                   "topic", w->rec->topic->name, "partition", ANG_F("%d", w->rec->partition), "offset",
-                  ANG_F("%lld", (long long)w->offset), "reason", reason, "dlq", l->domain->dlq->name, "total",
-                  ANG_F("%llu", (unsigned long long)l->dead_lettered));
+                  ANG_F("%lld", (long long)w->offset), "reason", text, "dlq", l->domain->dlq->name);
     w->reply_to = ANG_SLICE_NONE;
     finish(w);
 }
@@ -194,18 +193,19 @@ static void forward(struct work *w, int32_t to) {
     char from[160];
 
     if (rec->key.n + rec->value.n + 4096 > (size_t)l->domain->reactions->max_message) {
-        reject(w, "in the wrong partition, and too large to be forwarded with its headers");
+        reject(w, DEAD_MISROUTED, "in the wrong partition, and too large to be forwarded with its headers");
         return;
     }
     if (ang_rec_hdr(rec, "forwarded", &had)) {
-        reject(w, "forwarded before, and still in the wrong partition: do the topics differ in their partition counts?");
+        reject(w, DEAD_MISROUTED, "forwarded before, and still in the wrong partition: do the topics differ in their partition counts?");
         return;
     }
-    l->forwarded++;
+    ang_counter_add(l->meters.forwarded, 1);
     snprintf(from, sizeof from, "%s/%d/%lld", rec->topic->name, rec->partition, (long long)rec->offset);
     ANG_LOG_EVERY(5000, ANG_LOG_WARN, "MISROUTED",
                   "a command is in the wrong partition and was forwarded; its producer does not use murmur2 over the root",
-                  "input", from, "to", ANG_F("%d", to), "total", ANG_F("%llu", (unsigned long long)l->forwarded), LOG_CORRELATION(w));
+                  "input", from, "to", ANG_F("%d", to), "total", ANG_F("%llu", (unsigned long long)ang_counter_value(l->meters.forwarded)),
+                  LOG_CORRELATION(w));
     e = effect_new(l, EFFECT_OTHER, l->domain->reactions, to);
     e->out.key = rec->key;
     e->out.value = rec->value;
@@ -249,6 +249,7 @@ static void same_outcome(struct work *w, const struct work *o) {
     w->status = o->status == NULL ? NULL : ang_status_dup(o->status);
     w->response = o->response == NULL ? NULL : ang_blob_ref(o->response);
     w->open_status = o->open_status;
+    ang_counter_add(w->part->lane->meters.copies, 1);
     finish(w);
 }
 
@@ -319,12 +320,12 @@ static void classify(struct work *w, bool again) {
         return;
     why = wrong_kind(w);
     if (why != NULL) {
-        reject(w, why);
+        reject(w, DEAD_INVALID, why);
         return;
     }
     er = parse(w);
     if (er != NULL) {
-        reject(w, er->msg);
+        reject(w, DEAD_UNREADABLE, er->msg);
         ang_err_free(&er);
         return;
     }
@@ -332,7 +333,7 @@ static void classify(struct work *w, bool again) {
     if (why == NULL && w->is_record)
         why = no_facts(w, buf, sizeof buf);
     if (why != NULL) {
-        reject(w, why);
+        reject(w, DEAD_INVALID, why);
         return;
     }
     memcpy(w->root_id.id, w->book.cover.root.p, 16);
@@ -370,10 +371,10 @@ void admit(struct lane *l, struct ang_rec *rec) {
     }
     w = work_new(p, i, rec);
     if (rec->tombstone || (rec->key.n > 0 && rec->key.p[0] == '!')) {
-        l->skipped++;
+        ang_counter_add(l->meters.skipped, 1);
         ANG_LOG_EVERY(5000, ANG_LOG_WARN, "SKIPPED", "a record without a value is no command and was skipped", "topic",
                       rec->topic->name, "partition", ANG_F("%d", rec->partition), "offset",
-                      ANG_F("%lld", (long long)rec->offset), "total", ANG_F("%llu", (unsigned long long)l->skipped));
+                      ANG_F("%lld", (long long)rec->offset), "total", ANG_F("%llu", (unsigned long long)ang_counter_value(l->meters.skipped)));
         w->reply_to = ANG_SLICE_NONE;
         finish(w);
         return;

@@ -21,10 +21,12 @@ static bool refused_before(struct work *w, struct ang_err **er) {
         *er = refusal_decode(ang_buf_slice(&b), &st, &at);
         /* Only a copy of the same call: what the caller sends after having been told is a command of its own. */
         same = *er == NULL && w->start_ms < at;
-        if (same)
+        if (same) {
+            ang_counter_add(p->lane->meters.copies, 1);
             finish_status(w, &st);
-        else if (*er == NULL)
+        } else if (*er == NULL) {
             ang_status_free(&st);
+        }
     }
     ang_buf_fini(&b);
     return (same);
@@ -85,7 +87,7 @@ static void expired(struct work *w) {
     struct ang_status *st;
 
     if (w->reply_to.n == 0)
-        dead_letter(w, "not run within its time to live");
+        dead_letter(w, DEAD_EXPIRED, "not run within its time to live");
     st = ang_status_new(ANG_DEADLINE_EXCEEDED, "the deadline passed before the command was run");
     finish_open(w, &st);
 }
@@ -375,9 +377,9 @@ static void answered_revocation(struct work *w, const struct ang_wire_revocation
 
     ang_uuid_text(w->root_id.id, root);
     if (rv->send_to_dead_letter_queue)
-        dead_letter(w, st->msg);
+        dead_letter(w, DEAD_REVOKED, st->msg);
     if (rv->escalate) {
-        l->escalated++;
+        ang_counter_add(l->meters.escalated, 1);
         ANG_LOG(ANG_LOG_ERROR, "ESCALATE", st->msg, "domain", l->domain->name, "root", root, "command",
                 ANG_F("%.*s", (int)w->command_id.n, (const char *)w->command_id.p), LOG_CORRELATION(w));
     }

@@ -83,6 +83,7 @@ static size_t take_works(struct batch *b) {
         n++;
     }
     b->n_works = n;
+    b->bytes = bytes;
     return (n);
 }
 
@@ -244,6 +245,7 @@ static void apply_work(struct batch *b, struct ang_store_batch *sb, struct work 
                 done.time_ms = out->time_ms;
         } else if (e->kind == EFFECT_SNAPSHOT) {
             ANG_KILL_POINT("snapshot");
+            ang_counter_add(b->lane->meters.snapshots, 1);
             ang_store_put_snapshot(sb, store, &w->root_id, out->value);
             note(&bp->next_snapshot, out->offset);
         } else if (e->kind == EFFECT_REFUSAL) {

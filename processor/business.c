@@ -52,6 +52,7 @@ static void retry(struct work *w, const char *what, struct ang_slice why) {
     struct ang_status *st;
 
     if (ang_wall_ms() + wait + 20 < w->deadline_ms) {
+        ang_counter_add(l->meters.retries, 1);
         ANG_LOG_EVERY(5000, ANG_LOG_WARN, "BUSINESS-UNAVAILABLE", "the business logic is not available; calls are retried", "domain",
                       l->domain->name, "address", l->domain->business->address, "status", what, "error",
                       ANG_F("%.*s", (int)(why.n > 200 ? 200 : why.n), (const char *)why.p), LOG_CORRELATION(w));
@@ -62,7 +63,7 @@ static void retry(struct work *w, const char *what, struct ang_slice why) {
         return;
     }
     if (w->reply_to.n == 0)
-        dead_letter(w, "the business logic was not available within its time to live");
+        dead_letter(w, DEAD_UNAVAILABLE, "the business logic was not available within its time to live");
     st = ang_status_new(ANG_UNAVAILABLE, "the business logic of %s at %s is not available: %s %.*s", l->domain->name,
                         l->domain->business->address, what, (int)(why.n > 400 ? 400 : why.n), (const char *)why.p);
     finish_open(w, &st);
@@ -89,6 +90,7 @@ void business_evict(struct work *w, const char *why) {
     ANG_LOG_EVERY(5000, ANG_LOG_WARN, "SLOW-CALLS",
                   "too many calls to the business logic are slow: the oldest are cancelled and made again later", "domain",
                   l->domain->name, "address", l->domain->business->address, "why", why, "slow", ANG_F("%d", l->n_slow_calls), LOG_CORRELATION(w));
+    ang_counter_add(l->meters.evicted_calls, 1);
     w->evicted = true;
     w->root->evictions++;
     ang_rpc_call_cancel(w->call);
@@ -177,11 +179,14 @@ static bool has_answered(uint32_t code) {
 static void call_done(void *arg, const struct ang_rpc_result *res) {
     struct work *w;
     struct lane *l;
+    int64_t took_us;
 
     ANG_CAST(w, arg, WORK_MAGIC);
     l = w->part->lane;
     w->call = NULL;
-    slots_end(w, has_answered(res->code) ? ang_now_us() - w->call_since_us : 0);
+    took_us = ang_now_us() - w->call_since_us;
+    ang_histogram_add(l->meters.call_time[ang_code_index(res->code)], took_us);
+    slots_end(w, has_answered(res->code) ? took_us : 0);
     if (w->root == NULL)
         work_free(w); /* its part was dropped meanwhile */
     else if (w->evicted && res->code != ANG_OK)

@@ -92,7 +92,7 @@ static void join(struct slot *s) {
 /* Its writer is not used any more: a new one is on its way.  Does not wait. */
 static void retire(struct slot *s) {
     ANG_ASSERT(state_of(s) != SLOT_COMING);
-    s->c->lane->retired_producers += s->w != NULL;
+    ang_counter_add(s->c->lane->meters.retired, s->w != NULL);
     join(s); /* has ended */
     ANG_PT(pthread_mutex_lock(&s->c->lock));
     ang_err_free(&s->er);
@@ -200,16 +200,22 @@ static struct ang_err *after_failure(struct committer *c, struct slot *s, enum a
 static void commit(struct committer *c, struct batch *b) {
     const struct ang_batch lb = {
         .recs = b->recs, .n_recs = b->n_recs, .positions = b->pos, .n_positions = b->n_pos, .token = b->token};
+    const struct lane_meters *m = &c->lane->meters;
     struct ang_err *er = NULL;
     struct slot *s = NULL;
+    int64_t began_us, committed_us;
 
     b->er = choose(c, &s);
     if (b->er != NULL)
         return;
+    began_us = ang_now_us();
     b->er = ang_log_writer_commit(s->w, &lb);
     if (b->er == NULL) {
+        committed_us = ang_now_us();
+        ang_histogram_add(m->commit_time, committed_us - began_us);
         ANG_KILL_POINT("after-commit");
         batch_apply(b);
+        ang_histogram_add(m->apply_time, ang_now_us() - committed_us);
         ANG_KILL_POINT("after-apply");
         return;
     }

@@ -88,19 +88,20 @@ void effect_keyf(struct effect *e, const char *fmt, ...) {
 }
 
 /* The failed record as it was, and why.  One that would not fit with its new headers is kept by its digest. */
-void dead_letter(struct work *w, const char *reason) {
+void dead_letter(struct work *w, enum dead_reason why, const char *text) {
     const struct ang_domain *d = w->part->lane->domain;
     struct effect *e = effect_new(w->part->lane, EFFECT_OTHER, d->dlq, w->part->no);
     struct ang_slice kind;
     struct ang_uuid digest;
-    char text[ANG_UUID_TEXT + 1];
+    char uuid[ANG_UUID_TEXT + 1];
 
-    w->part->lane->dead_lettered++;
+    w->is_dead = true;
+    w->dead = why;
     e->out.key = w->rec->key;
     e->out.value = w->rec->value;
     e->out.tombstone = w->rec->tombstone;
     effect_hdrf(e, "component", "%s", d->group);
-    effect_hdrf(e, "reason", "%s", reason);
+    effect_hdrf(e, "reason", "%s", text);
     effect_hdrf(e, "attempts", "%u", w->tries);
     effect_hdrf(e, "source", "%s/%d/%lld", w->rec->topic->name, w->rec->partition, (long long)w->offset);
     effect_hdr(e, "command-id", w->command_id);
@@ -108,8 +109,8 @@ void dead_letter(struct work *w, const char *reason) {
         effect_hdr(e, "kind", kind);
     if (w->rec->key.n + w->rec->value.n + 4096 > (size_t)d->dlq->max_message) {
         ang_uuid_v5(&ang_uuid_ns_oid, w->rec->value, &digest);
-        ang_uuid_text(digest.b, text);
-        effect_hdr(e, "value-uuid5", ang_slice_str(text));
+        ang_uuid_text(digest.b, uuid);
+        effect_hdr(e, "value-uuid5", ang_slice_str(uuid));
         e->out.value = ANG_SLICE_NONE;
         if (e->out.key.n > 4096)
             e->out.key.n = 4096;
@@ -276,6 +277,7 @@ void finish_done(struct work *w, const struct ang_store_done *d) {
         st = ang_status_from_err(&er);
         finish_open(w, &st);
     } else {
+        ang_counter_add(w->part->lane->meters.copies, 1);
         w->code = ANG_OK;
         w->response = response_of(ang_buf_slice(&a.cover), ang_buf_slice(&a.pages), a.end, NULL);
         finish(w);

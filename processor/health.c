@@ -92,14 +92,10 @@ void health_look(struct lane *l) {
     v->at_ms = ang_now_ms();
     v->calls = l->n_calls;
     v->slow_calls = l->n_slow_calls;
-    v->aborted_commits = l->aborted_commits;
-    v->dead_lettered = l->dead_lettered;
-    v->forwarded = l->forwarded;
-    v->skipped = l->skipped;
-    v->escalated = l->escalated;
     for (i = 0; i < l->domain->partitions; i++)
         look_at(&l->parts[i], &v->parts[i]);
     ANG_PT(pthread_mutex_unlock(&l->view_lock));
+    meters_look(l);
 }
 
 /* ---- telling: any thread ---- */
@@ -152,12 +148,12 @@ void health_tell(struct lane *l, struct ang_buf *b) {
     ANG_PT(pthread_mutex_lock(&l->view_lock));
     ang_buf_addf(b, "{\"domain\":\"%s\",\"lane\":%d,\"age_ms\":%lld,\"calls\":%d,\"slow_calls\":%d", l->domain->name, l->index,
                  (long long)(ang_now_ms() - v->at_ms), v->calls, v->slow_calls);
-    add_number(b, "aborted_commits", (int64_t)v->aborted_commits);
-    add_number(b, "retired_producers", (int64_t)l->retired_producers);
-    add_number(b, "dead_lettered", (int64_t)v->dead_lettered);
-    add_number(b, "forwarded", (int64_t)v->forwarded);
-    add_number(b, "skipped", (int64_t)v->skipped);
-    add_number(b, "escalated", (int64_t)v->escalated);
+    add_number(b, "aborted_commits", (int64_t)meters_aborted(l));
+    add_number(b, "retired_producers", (int64_t)ang_counter_value(l->meters.retired));
+    add_number(b, "dead_lettered", (int64_t)meters_dead(l));
+    add_number(b, "forwarded", (int64_t)ang_counter_value(l->meters.forwarded));
+    add_number(b, "skipped", (int64_t)ang_counter_value(l->meters.skipped));
+    add_number(b, "escalated", (int64_t)ang_counter_value(l->meters.escalated));
     ang_buf_add_str(b, ",\"held\":");
     holds_tell(l, b);
     ang_buf_add_str(b, ",\"partitions\":[");

@@ -62,6 +62,16 @@ static void over(struct hold *h) {
     h->offset = ANG_OFFSET_NONE;
 }
 
+/* Before the lock is let go, whenever one may have begun or ended. */
+static void measure(const struct lane *l) {
+    const struct hold *h;
+    int64_t n = 0;
+
+    STAILQ_FOREACH(h, &l->holds, link)
+    n += h->offset != ANG_OFFSET_NONE;
+    ang_gauge_set(l->meters.held, n);
+}
+
 /* ---- noting ---- */
 
 static struct hold *hold_new(struct lane *l, const struct ang_topic *topic, int32_t partition) {
@@ -98,6 +108,7 @@ static void forget(struct lane *l, const struct ang_topic *topic, int32_t partit
         STAILQ_REMOVE(&l->holds, h, hold, link);
         free(h);
     }
+    measure(l);
     ANG_PT(pthread_mutex_unlock(&l->holds_lock));
 }
 
@@ -125,6 +136,7 @@ bool holds_note(struct lane *l, const struct ang_topic *topic, int32_t partition
     empty = end <= h->empty_to;
     wake = ang_now_ms() >= h->look_ms && !h->asked;
     h->asked |= wake;
+    measure(l);
     ANG_PT(pthread_mutex_unlock(&l->holds_lock));
     if (wake)
         takeover_wake(l->takeover);
@@ -230,6 +242,7 @@ static void looked(struct lane *l, const struct hold *seen, int64_t stable, cons
         }
         say(l, h);
     }
+    measure(l);
     ANG_PT(pthread_mutex_unlock(&l->holds_lock));
 }
 

@@ -46,9 +46,12 @@ static void take(struct lane *l, struct part *const *parts, size_t n, bool reset
         show(p, SHARD_COMING);
         part_drop(p);
         p->phase = PART_TAKEOVER;
+        p->taken_ms = ang_now_ms();
         takes[i] = (struct take){.partition = p->no, .epoch = p->epoch, .reset = reset};
     }
     takeover_push(l->takeover, takes, n);
+    if (reset)
+        ang_counter_add(l->meters.rebuilds, n);
     free(takes);
     report_ready(l);
 }
@@ -146,6 +149,8 @@ void lane_taken_over(struct lane *l, const struct take *takes, size_t n, struct 
         health_part_starts(p);
         p->refusal_slot = (uint32_t)ang_wall_ms(); /* far from the slots that were used last */
         p->committed_ms = ang_now_ms();
+        ang_counter_add(l->meters.takeovers, 1);
+        ang_histogram_add(l->meters.takeover_time, (ang_now_ms() - p->taken_ms) * 1000);
         show(p, SHARD_SERVING);
         er = part_serve(p);
         if (er != NULL) {
@@ -249,6 +254,7 @@ static void committed(struct lane *l, struct batch *b) {
     int k;
 
     poison_committed(l, b);
+    meters_committed(l, b);
     for (i = 0; i < b->n_parts; i++) {
         struct part *p = b->parts[i].part;
 
@@ -318,7 +324,7 @@ void lane_batch_settled(struct batch *b) {
 
     ANG_CHECK(b, BATCH_MAGIC);
     l->committing = NULL;
-    l->aborted_commits += b->er != NULL;
+    ang_counter_add(b->er == NULL ? l->meters.committed : l->meters.aborted[b->er->cls], 1);
     if (b->barrier != NULL) {
         for (size_t i = 0; b->er == NULL && i < 2 * b->barrier->n; i++) {
             int64_t *at = &b->barrier->takes[i / 2].barrier[i % 2];
@@ -556,6 +562,7 @@ struct lane *lane_new(struct ang_worker *w, const struct ang_domain *d, int inde
     l->parts = ang_calloc((size_t)d->partitions, sizeof *l->parts);
     for (i = 0; i < d->partitions; i++)
         part_init(&l->parts[i], l, i);
+    meters_init(l);
     health_init(l);
     holds_init(l);
     return (l);
@@ -668,6 +675,7 @@ void lane_stop(struct lane *l) {
     ang_loop_stop(l->loop);
     for (i = 0; i < l->domain->partitions; i++)
         part_fini(&l->parts[i]);
+    meters_fini(l);
     health_fini(l);
     holds_fini(l);
     spares_free(l);

@@ -25,6 +25,7 @@
 #include "base/kill.h"
 #include "base/op.h"
 #include "processor/doneset.h"
+#include "processor/meters.h"
 #include "processor/processor.h"
 #include "processor/table.h"
 #include "proto/frame.h"
@@ -92,6 +93,8 @@ struct work {
     /* outcome, once finished */
     bool finished, answered;
     bool open_status;          /* leaves the command open: answered already, not remembered */
+    bool is_dead;              /* its record is put into the dead-letter topic */
+    enum dead_reason dead;
     struct effects effects;
     uint32_t first, pages;     /* events stored by it */
     uint32_t code;             /* of the answer */
@@ -173,6 +176,7 @@ struct part {
     _Atomic uint32_t epoch; /* raised by the lane whenever what is in memory of it becomes void; read by the takeover */
     int32_t generation;    /* SERVING: under which it was taken over */
     _Atomic int percent;   /* restored so far, -1: not being restored; the takeover's, others read it */
+    int64_t taken_ms;      /* monotonic: it was given to the takeover */
     struct input in[N_INPUTS];
     struct ang_table roots;
     unsigned open; /* works */
@@ -251,7 +255,7 @@ struct batch {
     char barrier_text[2][160];
     struct ang_log_token *token;
     struct batch_part *parts;
-    size_t n_parts, n_works;
+    size_t n_parts, n_works, bytes; /* bytes: values of its effects */
     int64_t began_ms; /* monotonic: given to the committer */
     struct ang_err *er;
     struct ang_writable *stuck; /* NULL, or of each partition what of it cannot be written, if its why is set */
@@ -272,7 +276,6 @@ struct part_view {
 struct lane_view {
     int64_t at_ms; /* monotonic */
     int calls, slow_calls;
-    uint64_t aborted_commits, dead_lettered, forwarded, skipped, escalated;
     struct part_view *parts;
 };
 
@@ -336,8 +339,7 @@ struct lane {
     bool lease_over;            /* at the last tick */
     _Atomic bool renew;         /* something may be open under our transactional ids */
     struct ang_buf scratch, scratch2;
-    uint64_t forwarded, dead_lettered, skipped, escalated, bad_headers, aborted_commits;
-    _Atomic uint64_t retired_producers; /* the committer counts */
+    struct lane_meters meters;
     /* view_lock */
     pthread_mutex_t view_lock;
     struct lane_view view;
@@ -463,7 +465,7 @@ void effect_hdr(struct effect *e, const char *name, struct ang_slice value);
 void effect_hdrf(struct effect *e, const char *name, const char *fmt, ...) ANG_PRINTF(3, 4);
 void effect_key(struct effect *e, const struct ang_root *id, const uint32_t *first); /* first NULL: the root alone */
 void effect_keyf(struct effect *e, const char *fmt, ...) ANG_PRINTF(2, 3);
-void dead_letter(struct work *w, const char *reason); /* an effect of w */
+void dead_letter(struct work *w, enum dead_reason why, const char *text); /* an effect of w */
 
 struct answers { /* collects answers to the same gateway, to be delivered together */
     struct ang_worker *worker;
@@ -569,10 +571,11 @@ void holds_look(struct lane *l); /* asks the log about those that last; blocks f
 void holds_tell(struct lane *l, struct ang_buf *b); /* any thread; appends a JSON list */
 
 /* ---- worker.c ---- */
-struct ang_store *worker_store(struct ang_worker *w);
+struct ang_store *worker_store(const struct ang_worker *w);
 const struct ang_worker_conf *worker_conf(const struct ang_worker *w);
 size_t worker_cache_share(const struct ang_worker *w); /* bytes a lane may keep of histories */
 size_t worker_open_share(const struct ang_worker *w);  /* bytes a lane may hold of records; and as many of calls */
+int64_t worker_store_share(const struct ang_worker *w); /* bytes of the store: half of it its cache, half its memtables */
 const char *worker_cluster(const struct ang_worker *w);
 int64_t worker_started_ms(const struct ang_worker *w);
 const char *worker_id(const struct ang_worker *w);

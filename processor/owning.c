@@ -149,6 +149,7 @@ static void fence(struct lane *l, const char *id, const struct ang_owner *o, int
     const int64_t began = ang_now_ms();
     struct ang_err *er = ang_log_fence(l->log, id, FENCE_MS);
 
+    ang_counter_add(l->meters.fences[er == NULL ? FENCE_DONE : FENCE_FAILED], 1);
     if (er == NULL) {
         ANG_LOG(ANG_LOG_WARN, "FENCED-OWNER", "an owner that has not released its partitions can commit no more",
                 "domain", l->domain->name, "worker", o->worker, "transactional_id", id, "partition",

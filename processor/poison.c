@@ -107,7 +107,7 @@ bool poison_end(struct work *w) {
 
     if (p == NULL)
         return (false);
-    dead_letter(w, p->why);
+    dead_letter(w, DEAD_UNWRITABLE, p->why);
     st = ang_status_new(ANG_INTERNAL, "the outcome of the command cannot be written to the log: %s", p->why);
     finish_status(w, &st);
     return (true);

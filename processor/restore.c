@@ -120,7 +120,8 @@ bool restore_key(struct ang_slice key, struct ang_root *ret_id, uint32_t *ret_fi
     return (ang_name_ok(ret_id->edition));
 }
 
-static void skip(const struct ang_rec *rec, const char *why) {
+static void skip(const struct restoring *rs, const struct ang_rec *rec, const char *why) {
+    ang_counter_add(rs->lane->meters.foreign, 1);
     ANG_LOG_EVERY(5000, ANG_LOG_ERROR, "FOREIGN-RECORD",
                   "a record that angzarr cannot have written is in the log and was skipped", "topic", rec->topic->name,
                   "partition", ANG_F("%d", rec->partition), "offset", ANG_F("%lld", (long long)rec->offset), "reason", why);
@@ -156,7 +157,7 @@ static void take_events(struct restoring *rs, const struct source *s, const stru
     uint32_t first;
 
     if (!restore_key(rec->key, &root, &first)) {
-        skip(rec, "its key is not <root>/<sequence>");
+        skip(rs, rec, "its key is not <root>/<sequence>");
         return;
     }
     if (rec->tombstone) {
@@ -165,12 +166,12 @@ static void take_events(struct restoring *rs, const struct source *s, const stru
     }
     er = ang_wire_parse_event_book(rec->value, &frame);
     if (er != NULL) {
-        skip(rec, er->msg);
+        skip(rs, rec, er->msg);
         ang_err_free(&er);
         return;
     }
     if (frame.n_pages == 0 || frame.n_numbered != frame.n_pages || frame.first_num != first) {
-        skip(rec, "its pages do not begin at the sequence of its key");
+        skip(rs, rec, "its pages do not begin at the sequence of its key");
         return;
     }
     book = (struct ang_store_book){.first = first, .pages = frame.n_pages, .time_ms = rec->time_ms, .book = rec->value};
@@ -187,11 +188,11 @@ static void take_snapshot(struct restoring *rs, const struct source *s, const st
     struct ang_err *er;
 
     if (!restore_key(rec->key, &root, NULL)) {
-        skip(rec, "its key is not <root>");
+        skip(rs, rec, "its key is not <root>");
     } else if (rec->tombstone) {
         ang_store_del_snapshot(rs->sb, s->store, &root);
     } else if ((er = ang_wire_parse_snapshot(rec->value, &snap)) != NULL) {
-        skip(rec, er->msg);
+        skip(rs, rec, er->msg);
         ang_err_free(&er);
     } else {
         ang_store_put_snapshot(rs->sb, s->store, &root, rec->value);
@@ -213,7 +214,7 @@ static void take_done(struct restoring *rs, struct source *s, const struct ang_r
     int64_t base;
 
     if (topic == NULL || !ang_doneset_text_base(rec->value, &base))
-        skip(rec, "it is not a set of done records of an input topic");
+        skip(rs, rec, "it is not a set of done records of an input topic");
     else
         ang_store_put_position(rs->sb, s->store, topic, base, rec->value);
 }
@@ -228,7 +229,7 @@ static void take_own(struct restoring *rs, struct source *s, const struct ang_re
     if (!has_prefix(rec->key, REFUSAL_KEY))
         return;
     if (!refusal_restore(rs->sb, s->store, rec, &until_ms))
-        skip(rec, "it is not a refusal with its headers root, command-id and until");
+        skip(rs, rec, "it is not a refusal with its headers root, command-id and until");
     else if (until_ms > s->refusals_until_ms)
         s->refusals_until_ms = until_ms;
 }
@@ -407,12 +408,15 @@ static struct ang_err *read_all(struct restoring *rs, size_t n_takes) {
     size_t i, n;
 
     while (rs->open > 0) {
+        const uint64_t before = rs->records;
+
         er = ang_log_reader_poll(rs->reader, recs, RECS, 500, &n);
         for (i = 0; i < n; i++) {
             if (er == NULL)
                 er = take_record(rs, recs[i]);
             ang_rec_free(&recs[i]);
         }
+        ang_counter_add(rs->lane->meters.restored_records, rs->records - before);
         if (er != NULL)
             return (er);
         show(rs);
@@ -489,6 +493,8 @@ struct ang_err *restore(struct lane *l, const struct take *takes, size_t n, cons
         ang_err_free(&late);
     hide(&rs);
     forget_holds(&rs);
+    if (er == NULL)
+        ang_histogram_add(l->meters.restore_time, (ang_now_ms() - began) * 1000);
     if (er == NULL)
         ANG_LOG(ANG_LOG_INFO, "RESTORED", "partitions are up to date", "domain", l->domain->name, "partitions",
                 ANG_F("%zu", n), "records", ANG_F("%llu", (unsigned long long)rs.records), "ms",

@@ -86,6 +86,11 @@ void slots_serve(struct lane *l) {
         serve(l, &l->ready_slow[level], true);
 }
 
+static void measure(const struct lane *l) {
+    ang_gauge_set(l->meters.calls[SPEED_USUAL], l->n_calls);
+    ang_gauge_set(l->meters.calls[SPEED_SLOW], l->n_slow_calls);
+}
+
 static void look_soon(struct lane *l) {
     if (l->looking)
         return;
@@ -102,10 +107,12 @@ void slots_begin(struct work *w) {
     if (w->is_slow) {
         TAILQ_INSERT_TAIL(&l->slow_calls, w, of_calls);
         l->n_slow_calls++;
+        ang_counter_add(l->meters.slow_calls, 1);
     } else {
         TAILQ_INSERT_TAIL(&l->calls, w, of_calls);
         l->n_calls++;
     }
+    measure(l);
     look_soon(l);
 }
 
@@ -120,6 +127,7 @@ void slots_end(struct work *w, int64_t took_us) {
         TAILQ_REMOVE(&l->calls, w, of_calls);
         l->n_calls--;
     }
+    measure(l);
     if (took_us == 0)
         return;
     l->usual_us += (took_us - l->usual_us) / (l->usual_us == 0 ? 1 : MEAN_OF);
@@ -146,6 +154,8 @@ static void now_slow(struct work *w) {
     l->n_calls--;
     TAILQ_INSERT_TAIL(&l->slow_calls, w, of_calls);
     l->n_slow_calls++;
+    ang_counter_add(l->meters.slow_calls, 1);
+    measure(l);
     w->is_slow = true;
     if (w->root != NULL)
         w->root->is_slow = true;

@@ -100,6 +100,10 @@ void tails_fini(struct lane *l) {
     l->again = NULL;
 }
 
+static void measure(const struct again *g) {
+    ang_gauge_set(g->lane->meters.tails, (int64_t)g->n_tails);
+}
+
 static struct tail *tail_of(struct root *r) {
     if (r->tail != NULL)
         return (r->tail);
@@ -107,6 +111,7 @@ static struct tail *tail_of(struct root *r) {
     r->tail->root = r;
     r->tail->level = -1;
     r->part->lane->again->n_tails++;
+    measure(r->part->lane->again);
     return (r->tail);
 }
 
@@ -130,6 +135,7 @@ static void tail_free(struct tail *t) {
     t->root->tail = NULL;
     if (--g->n_tails == 0)
         g->quiet_ms = ang_now_ms();
+    measure(g);
     free(t);
 }
 

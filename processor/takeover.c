@@ -530,6 +530,7 @@ static void job_run(struct ang_op *op, bool shutdown) {
         prune(t, j);
         if (j->er == NULL || j->n == 0 || j->er->cls == ANG_FATAL)
             break;
+        ang_counter_add(t->lane->meters.takeover_failures, 1);
         ANG_LOG_EVERY(3000, ANG_LOG_WARN, "TAKEOVER", "partitions cannot be served yet, trying again", "domain",
                       t->lane->domain->name, "partitions", ANG_F("%zu", j->n), "error", j->er->msg);
         holds_look(t->lane);

@@ -24,6 +24,7 @@ struct ang_worker {
     size_t n_lanes;
     struct shard **shards; /* [domain][partition] */
     struct queries *queries;
+    struct ang_metrics_source source;
     /* lock */
     pthread_mutex_t lock;
     struct sink *sinks;
@@ -48,7 +49,11 @@ size_t worker_open_share(const struct ang_worker *w) {
     return (share > least ? share : least);
 }
 
-struct ang_store *worker_store(struct ang_worker *w) {
+int64_t worker_store_share(const struct ang_worker *w) {
+    return (w->conf.settings->state.memory / 2);
+}
+
+struct ang_store *worker_store(const struct ang_worker *w) {
     return (w->store);
 }
 
@@ -129,6 +134,13 @@ void ang_worker_health(struct ang_worker *w, struct ang_buf *body) {
         health_tell(w->lanes[i], body);
     }
     ang_buf_add_str(body, "]");
+}
+
+static void look(void *arg) {
+    const struct ang_worker *w = arg;
+
+    ANG_CHECK(w, ANG_WORKER_MAGIC);
+    meters_tell(w->lanes, w->n_lanes, w);
 }
 
 /* ---- answers ---- */
@@ -212,7 +224,7 @@ static struct ang_err *open_store(struct ang_worker *w) {
     struct ang_err *er = make_folder(folder);
 
     if (er == NULL)
-        er = ang_store_open(path, set->state.memory / 2, &w->store);
+        er = ang_store_open(path, worker_store_share(w), &w->store);
     free(folder);
     free(path);
     return (er);
@@ -263,6 +275,8 @@ struct ang_err *ang_worker_start(const struct ang_worker_conf *conf, struct ang_
         w->lanes[i] = lane_new(w, ang_topology_domain_at(conf->topology, i / each), (int)(i % each));
     for (i = 0; i < w->n_lanes; i++)
         lane_start(w->lanes[i]);
+    w->source = (struct ang_metrics_source){.look = look, .arg = w};
+    ang_metrics_source_add(&w->source);
     *ret_w = w;
     return (NULL);
 }
@@ -279,6 +293,7 @@ void ang_worker_stop(struct ang_worker *w) {
     if (w == NULL)
         return;
     ANG_CHECK(w, ANG_WORKER_MAGIC);
+    ang_metrics_source_remove(&w->source); /* it looks at the lanes */
     /* All at once: one after the other, each would hand its partitions to those that go next. */
     threads = ang_calloc(w->n_lanes + 1, sizeof *threads);
     for (i = 0; i < w->n_lanes; i++)

@@ -32,6 +32,11 @@ enum ang_code {
     ANG_DATA_LOSS = 15,
     ANG_UNAUTHENTICATED = 16
 };
+#define ANG_CODES (ANG_UNAUTHENTICATED + 1)
+/* Where to count one: those that gRPC does not know are UNKNOWN. */
+static inline uint32_t ang_code_index(uint32_t code) {
+    return (code < ANG_CODES ? code : ANG_UNKNOWN_STATUS);
+}
 const char *ang_code_name(uint32_t code); /* "FAILED_PRECONDITION"; "CODE(77)" is "UNKNOWN" */
 
 struct ang_meta { /* one metadata entry: key lower case; value bytes when the key ends in -bin */
@@ -98,6 +103,7 @@ const char *ang_rpc_path(const struct ang_rpc *rpc);
 bool ang_rpc_meta(const struct ang_rpc *rpc, const char *key, struct ang_slice *ret_value);
 /* Monotonic milliseconds; ANG_NEVER without a deadline. */
 int64_t ang_rpc_deadline(const struct ang_rpc *rpc);
+int64_t ang_rpc_began_us(const struct ang_rpc *rpc); /* monotonic: its request had come */
 /* Whoever serves the call may hang something on it; cancelled (may be NULL) runs on the loop's thread, at most once, when the
  * caller goes away or the deadline passes before the call has ended (soon, when that was before this call); the rpc must
  * still be ended.  It does not start after the call was ended; ended on another thread, it may be running. */

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "base/base.h"
+#include "base/metrics.h"
 #include "rpc/loop.h"
 #include "rpc/rpc.h"
 
@@ -88,6 +89,7 @@ struct ang_served_method {
     const struct ang_rpc_method *m;
     void *handle; /* gRPC's */
     void *arg;
+    struct ang_histogram *took[ANG_CODES];
 };
 
 struct ang_rpc_out { /* one message that waits to be sent */
@@ -121,6 +123,7 @@ struct ang_rpc {
     grpc_slice request_mem;
     struct ang_slice request;
     int64_t deadline_ms;
+    int64_t began_us;
 
     /* lock: reply, fail, end and send come from any thread */
     pthread_mutex_t lock;

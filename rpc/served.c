@@ -229,6 +229,7 @@ void ang_rpc_new_done(struct ang_tag *tag, bool ok) {
         return;
     }
     ang_rpc_arm(rpc->s, rpc->sm);
+    rpc->began_us = ang_now_us();
     if (rpc->sm == NULL)
         rpc->deadline = rpc->details.deadline;
     rpc->deadline_ms = ANG_NEVER;
@@ -270,6 +271,11 @@ int64_t ang_rpc_deadline(const struct ang_rpc *rpc) {
     return (rpc->deadline_ms);
 }
 
+int64_t ang_rpc_began_us(const struct ang_rpc *rpc) {
+    ANG_CHECK(rpc, ANG_RPC_MAGIC);
+    return (rpc->began_us);
+}
+
 void ang_rpc_set_user(struct ang_rpc *rpc, void *user, void (*cancelled)(struct ang_rpc *rpc, void *user)) {
     ANG_CHECK(rpc, ANG_RPC_MAGIC);
     ANG_PT(pthread_mutex_lock(&rpc->lock));
@@ -302,6 +308,8 @@ static void push(struct ang_rpc *rpc, grpc_byte_buffer *bb, size_t n) {
 
 /* Takes bb (NULL = no last message) and *st (NULL = OK). */
 static void end(struct ang_rpc *rpc, grpc_byte_buffer *bb, struct ang_status **st) {
+    if (rpc->sm != NULL)
+        ang_histogram_add(rpc->sm->took[st == NULL ? ANG_OK : ang_code_index((*st)->code)], ang_now_us() - rpc->began_us);
     ANG_PT(pthread_mutex_lock(&rpc->lock));
     AZ(rpc->ended);
     rpc->ended = true;

@@ -225,6 +225,7 @@ static void add_table(struct ang_rpc_server *s, const struct ang_rpc_method *met
             s->grpc, sm->m->path, NULL,
             sm->m->kind == ANG_RPC_BIDI_STREAM ? GRPC_SRM_PAYLOAD_NONE : GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
         AN(sm->handle); /* NULL: the table names it twice */
+        ang_histogram_get_each(ANG_M_RPC_TIME, ANG_LABELS(sm->m->path), sm->took, ANG_CODES);
     }
 }
 

@@ -11,7 +11,7 @@ static const char *const code_names[] = {
     "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
     "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
     "DATA_LOSS", "UNAUTHENTICATED"};
-_Static_assert(ANG_COUNT(code_names) == ANG_UNAUTHENTICATED + 1, "one name per code");
+_Static_assert(ANG_COUNT(code_names) == ANG_CODES, "one name per code");
 
 const char *ang_code_name(uint32_t code) {
     return (code < ANG_COUNT(code_names) ? code_names[code] : "UNKNOWN");

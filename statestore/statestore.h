@@ -47,7 +47,10 @@ struct ang_store_stats {
     uint64_t parts, cache_bytes, memtable_bytes, disk_bytes;
     uint64_t background_errors; /* flushes and compactions that failed; they are tried again */
 };
+/* Any thread.  Waits while a part is opened or made anew. */
 void ang_store_stats(struct ang_store *st, struct ang_store_stats *ret_stats);
+/* The same without waiting: false, and nothing is written, when it would have to. */
+bool ang_store_stats_now(struct ang_store *st, struct ang_store_stats *ret_stats);
 
 /* identity: what the part belongs to ("<cluster id> <topic prefix> <domain>/<partition>"); a part with another identity, or
  * last written longer than max_age_ms ago (wall clock; tombstones may be gone from the log: lane.md L18), is dropped and made

@@ -299,22 +299,53 @@ static uint64_t property(struct ang_store *st, rocksdb_column_family_handle_t *c
     return (rocksdb_property_int_cf(st->db, cf, name, &v) == 0 ? v : 0);
 }
 
+/* Adds what the part has; its column family is held in place. */
+static void add_part(struct ang_store_part *part, struct ang_store_stats *s) {
+    if (part->cf == NULL)
+        return;
+    s->parts++;
+    s->memtable_bytes += property(part->st, part->cf, "rocksdb.size-all-mem-tables");
+    s->disk_bytes += property(part->st, part->cf, "rocksdb.total-sst-files-size");
+}
+
+static void add_whole(struct ang_store *st, struct ang_store_stats *s) {
+    s->cache_bytes = rocksdb_cache_get_usage(st->cache);
+    s->background_errors = property(st, st->unused, "rocksdb.background-errors");
+}
+
 void ang_store_stats(struct ang_store *st, struct ang_store_stats *ret_stats) {
     struct ang_store_stats s = {0};
 
     ANG_CHECK(st, ANG_STORE_MAGIC);
-    s.cache_bytes = rocksdb_cache_get_usage(st->cache);
-    s.background_errors = property(st, st->unused, "rocksdb.background-errors");
+    add_whole(st, &s);
     ANG_PT(pthread_mutex_lock(&st->lock));
     for (struct ang_store_part *part = st->parts; part != NULL; part = part->next) {
         ANG_PT(pthread_rwlock_rdlock(&part->use));
-        if (part->cf != NULL) {
-            s.parts++;
-            s.memtable_bytes += property(st, part->cf, "rocksdb.size-all-mem-tables");
-            s.disk_bytes += property(st, part->cf, "rocksdb.total-sst-files-size");
-        }
+        add_part(part, &s);
         ANG_PT(pthread_rwlock_unlock(&part->use));
     }
     ANG_PT(pthread_mutex_unlock(&st->lock));
     *ret_stats = s;
+}
+
+bool ang_store_stats_now(struct ang_store *st, struct ang_store_stats *ret_stats) {
+    struct ang_store_stats s = {0};
+    bool all = true;
+
+    ANG_CHECK(st, ANG_STORE_MAGIC);
+    if (pthread_mutex_trylock(&st->lock) != 0)
+        return (false);
+    for (struct ang_store_part *part = st->parts; part != NULL && all; part = part->next) {
+        all = pthread_rwlock_tryrdlock(&part->use) == 0;
+        if (!all)
+            break;
+        add_part(part, &s);
+        ANG_PT(pthread_rwlock_unlock(&part->use));
+    }
+    ANG_PT(pthread_mutex_unlock(&st->lock));
+    if (!all)
+        return (false);
+    add_whole(st, &s);
+    *ret_stats = s;
+    return (true);
 }

@@ -39,6 +39,7 @@ struct ang_topology *ang_topology_new(const struct ang_settings *s, struct ang_l
         struct ang_domain *d = &t->domains[i];
 
         d->magic = ANG_DOMAIN_MAGIC;
+        d->index = i;
         d->business = &s->business[i];
         d->name = d->business->domain;
         d->group = ang_sprintf("%s%s.aggregate", s->topology.prefix, d->name);

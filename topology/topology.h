@@ -21,6 +21,7 @@ struct ang_domain { /* set once; lives as long as the topology */
     const struct ang_topic *commands, *reactions, *events, *snapshots, *dlq;
     const struct ang_set_business *business; /* borrowed from the settings */
     int32_t partitions;
+    size_t index; /* its place: ang_topology_domain_at(t, index) */
 };
 
 /* Borrows settings and log for its life. */

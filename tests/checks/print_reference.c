@@ -1,8 +1,9 @@
-/* ang_print_reference settings|errors: prints docs/settings.md or docs/errors.md. */
+/* ang_print_reference settings|errors|metrics: prints docs/settings.md, docs/errors.md or docs/metrics.md. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
+#include "base/metrics.h"
 #include "base/settings.h"
 
 int main(int argc, char **argv) {
@@ -10,8 +11,10 @@ int main(int argc, char **argv) {
         ang_settings_print_reference(stdout);
     } else if (argc == 2 && strcmp(argv[1], "errors") == 0) {
         ang_err_print_reference();
+    } else if (argc == 2 && strcmp(argv[1], "metrics") == 0) {
+        ang_metrics_print_reference(stdout);
     } else {
-        fprintf(stderr, "usage: ang_print_reference settings|errors\n");
+        fprintf(stderr, "usage: ang_print_reference settings|errors|metrics\n");
         return (2);
     }
     return (fflush(stdout) != 0);

@@ -16,6 +16,20 @@ static void names(void **state) {
     assert_string_equal(ang_code_name(77), "UNKNOWN");
 }
 
+/* Series are told apart by these names, and found by the numbers. */
+static void metrics_have_the_same_names(void **state) {
+    struct ang_buf b = {NULL, 0, 0};
+    uint32_t code;
+
+    for (code = 0; code < ANG_CODES; code++)
+        ang_buf_addf(&b, "%s%s", code == 0 ? "" : ",", ang_code_name(code));
+    ang_buf_add_u8(&b, '\0');
+    assert_string_equal(ang_metrics_values("code"), (const char *)b.p);
+    ang_buf_fini(&b);
+    assert_int_equal(ang_code_index(ANG_UNAUTHENTICATED), ANG_UNAUTHENTICATED);
+    assert_int_equal(ang_code_index(77), ANG_UNKNOWN_STATUS);
+}
+
 static void errors_become_codes(void **state) {
     static const struct {
         enum ang_ec ec;
@@ -141,6 +155,7 @@ static int fini(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names),
+        cmocka_unit_test(metrics_have_the_same_names),
         cmocka_unit_test(errors_become_codes),
         cmocka_unit_test(trailers_survive_growth_and_dup),
         cmocka_unit_test(messages_are_cut_on_a_border),
