@@ -4,6 +4,7 @@
 #     scripts/install-deps.sh build         what compiles angzarr and its tests and runs the example (./quickstart)
 #     scripts/install-deps.sh build kafka   and a Kafka broker and kcat (./quickstart --kafka, ./check)
 #     scripts/install-deps.sh go            Go, which builds grpcurl (scripts/grpcurl.sh)
+#     scripts/install-deps.sh examples      what compiles the examples in Go and Rust; a go and a cargo that are there are taken
 #
 # Debian 12 or 13, as root or with sudo.  None of these packages starts a service.
 set -euo pipefail
@@ -14,6 +15,8 @@ build=(gcc libc6-dev cmake ninja-build pkg-config ca-certificates
     python3 python3-venv)
 kafka=(maven kcat)
 go=(golang-go)
+examples=(make protobuf-compiler libprotobuf-dev)
+command -v go >/dev/null || examples+=(golang-go)
 
 release=$(. /etc/os-release 2>/dev/null && echo "${ID:-}-${VERSION_ID:-}")
 case $release in
@@ -21,6 +24,13 @@ debian-12) kafka+=(openjdk-17-jre-headless) ;;
 debian-13) kafka+=(openjdk-21-jre-headless) ;;
 *) kafka+=(default-jre-headless) ;;
 esac
+if ! command -v cargo >/dev/null; then
+    # The package cargo of Debian 12 knows crates.io as one huge git repository only; cargo-web there is the one of Debian 13.
+    case $release in
+    debian-12) examples+=(cargo-web rustc-web) ;;
+    *) examples+=(cargo rustc) ;;
+    esac
+fi
 
 want=()
 for set in "$@"; do
@@ -28,8 +38,9 @@ for set in "$@"; do
     build) want+=("${build[@]}") ;;
     kafka) want+=("${kafka[@]}") ;;
     go) want+=("${go[@]}") ;;
+    examples) want+=("${examples[@]}") ;;
     *)
-        echo "install-deps.sh: unknown set \"$set\": expected build, kafka or go" >&2
+        echo "install-deps.sh: unknown set \"$set\": expected build, kafka, go or examples" >&2
         exit 2
         ;;
     esac

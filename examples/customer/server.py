@@ -4,6 +4,7 @@
 """
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -48,7 +49,8 @@ def start(address):
 
 def main():
     parser = argparse.ArgumentParser(description="Customer business logic")
-    parser.add_argument("--address", default="127.0.0.1:50051", help="host:port or unix:path (default %(default)s)")
+    parser.add_argument("--address", default=os.environ.get("ADDRESS", "127.0.0.1:50051"),
+                        help="host:port or unix:path; also $ADDRESS (default %(default)s)")
     args = parser.parse_args()
     stop = threading.Event()
     for sig in (signal.SIGTERM, signal.SIGINT):

@@ -17,7 +17,7 @@ from pathlib import Path
 ORDER = ["base", "proto", "eventlog", "statestore", "rpc", "http", "topology", "processor", "gateway", "cmd"]
 # These may include anything public; tests also what is private to the folder they test.
 OUTSIDE = ["tests", "bench", "examples"]
-SKIPPED = {"build", ".git", ".venv", ".cache", ".pytest_cache", "data", "node_modules", "__pycache__"}
+SKIPPED = {"build", ".git", ".venv", ".cache", ".pytest_cache", "data", "node_modules", "__pycache__", "target"}
 
 # Third-party header (prefix of its path) -> folders that may use it; a folder stands for what is below it too.
 THIRD_PARTY = {
@@ -37,7 +37,7 @@ ucontext unistd execinfo dirent getopt libgen fnmatch glob ftw search semaphore 
 STANDARD_FOLDERS = ("sys/", "linux/", "arpa/", "netinet/", "net/", "sanitizer/")
 
 TEXT = {".c", ".h", ".py", ".md", ".cmake", ".txt", ".proto", ".yaml", ".yml", ".json", ".sh", ".toml", ".cfg", ".html",
-        ".css", ".js", ".xml"}
+        ".css", ".js", ".xml", ".rs", ".feature"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 MAGIC = re.compile(r"^\s*#\s*define\s+(\w*_MAGIC)\s+\(?(0[xX][0-9a-fA-F]+)")
 

@@ -1,7 +1,7 @@
-"""The message classes of proto/ and tests/lib/proto/, compiled when first needed; nothing generated is left behind.
+"""The message classes of proto/, tests/lib/proto/ and examples/*/proto, compiled when first needed; nothing generated is left behind.
 
     from lib.api import pb
-    pb.CommandBook(...), pb.test.Do(...)
+    pb.CommandBook(...), pb.test.Do(...), pb.examples.CreateCustomer(...)
 """
 
 import os
@@ -30,13 +30,12 @@ class _Package:
 
 
 def _compile():
-    own = ROOT / "proto"
-    test = ROOT / "tests/lib/proto"
-    files = [str(p.relative_to(own)) for p in sorted(own.rglob("*.proto"))] + ["angzarr_test.proto"]
+    folders = [ROOT / "proto", ROOT / "tests/lib/proto", *sorted(ROOT.glob("examples/*/proto"))]
+    files = [str(p.relative_to(folder)) for folder in folders for p in sorted(folder.rglob("*.proto"))]
     with tempfile.TemporaryDirectory() as tmp:
         out = os.path.join(tmp, "all.pb")
         wkt = os.path.join(os.path.dirname(protoc.__file__), "_proto")
-        args = ["protoc", f"-I{own}", f"-I{test}", f"-I{wkt}", "--include_imports", f"--descriptor_set_out={out}", *files]
+        args = ["protoc", *(f"-I{f}" for f in folders), f"-I{wkt}", "--include_imports", f"--descriptor_set_out={out}", *files]
         if protoc.main(args) != 0:
             raise RuntimeError("protoc refuses the .proto files, see above")
         with open(out, "rb") as f:
@@ -50,6 +49,7 @@ for _file in descriptors.file:
 
 pb = _Package(pool, "angzarr")
 pb.test = _Package(pool, "angzarr_test")
+pb.examples = _Package(pool, "examples")
 pb.health = _Package(pool, "grpc.health.v1")
 pb.wkt = _Package(pool, "google.protobuf")
 pb.ext = _Package(pool, "angzarr.ext")

@@ -43,6 +43,7 @@ SANITIZER_ENV = {
 class Group:
     name: str
     preset: str
+    make: tuple = ()          # arguments of make, which builds what the group needs beside the preset
     label: str = ""           # ctest
     pytest: tuple = ()        # arguments
     command: tuple = ()       # one test: this command ends with 0
@@ -68,7 +69,8 @@ GROUPS = [
     Group("contract-kafka", "dev", label="contract-kafka", broker=True),
     Group("mock", "dev", label="mock"),
     Group("json", "dev", pytest=("tests/json",)),
-    Group("examples", "", pytest=("examples",)),
+    Group("examples", "release", make=("-j2", "-C", "examples", "build", f"PYTHON={sys.executable}"),
+          pytest=("-c", "tests/examples/pytest.ini", "-n2", "--dist=loadgroup", "examples/customer", "tests/examples"), minutes=15),
     Group("e2e-embedded", "dev", pytest=(E2E, "--log=embedded"), several=True, minutes=15),
     Group("e2e-kafka", "dev", pytest=(E2E, "--log=kafka"), several=True, minutes=20),
     Group("faults", "dev", pytest=("tests/faults", "-m", "not long", "--seed=4711"), minutes=10),
@@ -202,19 +204,26 @@ class Check:
 
     # ---- building
 
-    def build(self, preset):
-        if not preset:
-            return True
-        if preset not in self.built:
-            log = LOGS / f"build-{preset}.log"
+    def build(self, name, *commands):
+        """Once: the commands one after the other; whether all of them went well."""
+        if name not in self.built:
+            log = LOGS / f"build-{name}.log"
             start = time.monotonic()
-            ok = (self.run(["cmake", "--preset", preset], log) == 0 and
-                  self.run(["cmake", "--build", "--preset", preset], log) == 0)
-            say(f"{'build ' + preset:<24} {'done' if ok else 'FAILED':<40} {time.monotonic() - start:6.1f} s")
+            ok = all(self.run(command, log) == 0 for command in commands)
+            say(f"{'build ' + name:<24} {'done' if ok else 'FAILED':<40} {time.monotonic() - start:6.1f} s")
             if not ok:
                 show(log.relative_to(ROOT), log.read_text(errors="replace"))
-            self.built[preset] = ok
-        return self.built[preset]
+            self.built[name] = ok
+        return self.built[name]
+
+    def unbuilt(self, group):
+        """The name of what the group needs and does not build, if any."""
+        preset = group.preset
+        if preset and not self.build(preset, ["cmake", "--preset", preset], ["cmake", "--build", "--preset", preset]):
+            return preset
+        if group.make and not self.build(group.name, ["make", *group.make]):
+            return group.name
+        return None
 
     # ---- running
 
@@ -275,9 +284,10 @@ class Check:
         return count, failures
 
     def group(self, group):
-        if not self.build(group.preset):
-            count, failures, start = Count(failed=1), [("the group", f"preset {group.preset} does not build")], time.monotonic()
-            log = LOGS / f"build-{group.preset}.log"
+        unbuilt = self.unbuilt(group)
+        if unbuilt:
+            count, failures, start = Count(failed=1), [("the group", f"{unbuilt} does not build")], time.monotonic()
+            log = LOGS / f"build-{unbuilt}.log"
         else:
             log = LOGS / f"{group.name}.log"
             env = {"ANGZARR_BINARY": str(ROOT / f"build/{group.preset or 'dev'}/angzarr"), **SANITIZER_ENV.get(group.preset, {}), **group.env}
