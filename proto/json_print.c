@@ -135,21 +135,26 @@ bool json_last(const struct json_printer *pr, const struct json_frame *frame, si
     return (true);
 }
 
-struct ang_slice json_whole(struct json_printer *pr, const struct json_slot *slot) {
+struct ang_err *json_whole(struct json_printer *pr, const struct json_slot *slot, const struct json_path *at,
+                           struct ang_slice *ret) {
     size_t n = 0;
     uint8_t *p;
 
+    *ret = json_entry_bytes(&pr->entries[slot->first]);
     if (slot->count == 1)
-        return (json_entry_bytes(&pr->entries[slot->first]));
+        return (NULL);
     for (uint32_t e = slot->first; e != JSON_NONE; e = pr->entries[e].next)
         n += (size_t)pr->entries[e].v;
+    pr->joined += n;
+    if (pr->joined > pr->max)
+        return (json_error(at, ANG_E_TOO_BIG, "more than %zu bytes of messages in pieces", pr->max));
     p = ang_arena_alloc(pr->arena, n + 1);
-    n = 0;
+    *ret = ang_slice_of(p, n);
     for (uint32_t e = slot->first; e != JSON_NONE; e = pr->entries[e].next) {
-        memcpy(p + n, pr->entries[e].p, (size_t)pr->entries[e].v);
-        n += (size_t)pr->entries[e].v;
+        memcpy(p, pr->entries[e].p, (size_t)pr->entries[e].v);
+        p += pr->entries[e].v;
     }
-    return (ang_slice_of(p, n));
+    return (NULL);
 }
 
 /* ---- scalars ---- */
@@ -290,7 +295,7 @@ static bool is_default(const struct ang_field *f, uint64_t v) {
 struct ang_err *json_check_size(const struct json_printer *pr, const struct json_path *at) {
     if (pr->out.b->n <= pr->limit)
         return (NULL);
-    return (json_error(at, ANG_E_TOO_BIG, "more than %zu bytes of JSON", pr->limit));
+    return (json_error(at, ANG_E_TOO_BIG, "more than %zu bytes of JSON", pr->max));
 }
 
 /* One packed value; ret->type becomes the one of the kind. */
@@ -403,7 +408,7 @@ static struct ang_err *print_value(struct json_printer *pr, const struct ang_fie
     if (f->repeated)
         return (json_print_list(pr, f, slot, at));
     if (f->kind == KIND_MESSAGE)
-        return (json_print_message(pr, f->type, json_whole(pr, &slot), at));
+        return (json_print_whole(pr, f->type, &slot, at));
     if (slot.count > 0)
         e = pr->entries[slot.last];
     return (json_print_scalar(pr, f->kind, f->enumeration, &e, at));
@@ -447,19 +452,30 @@ struct ang_err *json_print_message(struct json_printer *pr, const struct ang_typ
     return (er);
 }
 
+struct ang_err *json_print_whole(struct json_printer *pr, const struct ang_type *type, const struct json_slot *slot,
+                                 const struct json_path *at) {
+    struct ang_slice whole;
+    struct ang_err *er = json_whole(pr, slot, at, &whole);
+
+    return (er != NULL ? er : json_print_message(pr, type, whole, at));
+}
+
 struct ang_err *ang_json_print(const struct ang_type *type, struct ang_slice message, const struct ang_json_opts *opts,
                                struct ang_buf *ret) {
     static const struct ang_json_opts none = {0};
     struct json_path root = path_root(type);
     struct json_printer pr = {.opts = opts == NULL ? &none : opts, .out = {.b = ret}};
-    size_t before = ret->n, max = pr.opts->max == 0 ? ANG_JSON_MAX : pr.opts->max;
+    size_t before = ret->n;
     struct ang_err *er;
 
     ANG_CHECK(type, ANG_TYPE_MAGIC);
-    if (message.n > max || message.n > INT32_MAX)
-        return (json_error(&root, ANG_E_TOO_BIG, "%zu bytes; at most %zu are read", message.n, max));
+    pr.max = pr.opts->max == 0 ? ANG_JSON_MAX : pr.opts->max;
+    if (pr.max > INT32_MAX)
+        pr.max = INT32_MAX; /* of a message's length */
+    if (message.n > pr.max)
+        return (json_error(&root, ANG_E_TOO_BIG, "%zu bytes; at most %zu are read", message.n, pr.max));
     pr.out.pretty = pr.opts->pretty;
-    pr.limit = max > SIZE_MAX - before ? SIZE_MAX : before + max;
+    pr.limit = before + pr.max;
     pr.arena = ang_arena_new(BLOCK);
     er = json_print_message(&pr, type, message, &root);
     if (er != NULL)
