@@ -158,6 +158,7 @@ static const struct ang_rpc_method not_yet_gateway[] = {
     {"/angzarr.CommandGateway/Execute", ANG_RPC_UNARY, not_yet},
     {"/angzarr.CommandGateway/ExecuteSync", ANG_RPC_UNARY, not_yet},
     {"/angzarr.BusinessCoordinator/Handle", ANG_RPC_UNARY, not_yet},
+    {"/angzarr.BusinessCoordinator/Record", ANG_RPC_UNARY, not_yet},
     {"/angzarr.AggregateCoordinator/Handle", ANG_RPC_UNARY, not_yet},
     {"/angzarr.AggregateCoordinator/HandleSync", ANG_RPC_UNARY, not_yet},
     {"/angzarr.EventQuery/GetEventBook", ANG_RPC_UNARY, not_yet},
