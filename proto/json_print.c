@@ -78,7 +78,7 @@ static enum ang_wire_type wire_type(enum ang_kind kind) {
 }
 
 /* Whether a field of the wire is the one that the type knows; if not, it is as unknown as any other number. */
-static bool known(const struct ang_field *f, const struct ang_wire_field *wf) {
+bool json_known(const struct ang_field *f, const struct ang_wire_field *wf) {
     if (f->kind == KIND_GROUP)
         return (false);
     if (wf->type == wire_type(f->kind))
@@ -87,9 +87,11 @@ static bool known(const struct ang_field *f, const struct ang_wire_field *wf) {
 }
 
 /* The slots behind those of the fields, one per oneof, hold in `first` the field that was set last. */
-static void choose(struct json_slot *slots, const struct ang_type *type, uint32_t field) {
+static void choose(struct json_printer *pr, struct json_slot *slots, const struct ang_type *type, uint32_t field) {
     struct json_slot *chosen = &slots[type->n_fields + type->fields[field].oneof - 1];
 
+    if (chosen->first != JSON_NONE && chosen->first != field)
+        pr->replaced = true;
     if (chosen->first != JSON_NONE && chosen->first != field)
         slots[chosen->first] = (struct json_slot){JSON_NONE, JSON_NONE, 0};
     chosen->first = field;
@@ -109,10 +111,11 @@ struct ang_err *json_enter(struct json_printer *pr, const struct ang_type *type,
         const struct ang_field *f = ang_type_field(type, wf.number);
         struct json_slot *slots = pr->slots + ret->slots;
 
-        if (f == NULL || !known(f, &wf))
+        if (f == NULL || !json_known(f, &wf))
             continue;
         if (f->oneof != 0)
-            choose(slots, type, (uint32_t)(f - type->fields));
+            choose(pr, slots, type, (uint32_t)(f - type->fields));
+        pr->replaced |= !f->repeated && slots[f - type->fields].count > 0;
         append(pr, &slots[f - type->fields], push_entry(pr, &wf));
     }
     if (it.what != NULL)
@@ -299,7 +302,8 @@ struct ang_err *json_check_size(const struct json_printer *pr, const struct json
 }
 
 /* One packed value; ret->type becomes the one of the kind. */
-static bool next_packed(struct ang_wire_iter *it, enum ang_wire_type type, struct json_entry *ret) {
+bool json_next_packed(struct ang_wire_iter *it, enum ang_kind kind, struct json_entry *ret) {
+    const enum ang_wire_type type = wire_type(kind);
     size_t n = type == ANG_WIRE_FIXED64 ? 8 : 4;
 
     ret->type = type;
@@ -339,11 +343,10 @@ static struct ang_err *print_element(struct json_printer *pr, struct list *list,
 
 static struct ang_err *print_packed(struct json_printer *pr, struct list *list, struct ang_slice packed) {
     struct ang_wire_iter it = ang_wire_iter_of(packed);
-    enum ang_wire_type type = wire_type(list->f->kind);
     struct ang_err *er = NULL;
     struct json_entry e = {0};
 
-    while (er == NULL && next_packed(&it, type, &e))
+    while (er == NULL && json_next_packed(&it, list->f->kind, &e))
         if (!json_closed_to(list->f, e.v))
             er = print_element(pr, list, &e);
     if (er == NULL && it.what != NULL)
@@ -381,7 +384,7 @@ static bool has_elements(const struct json_printer *pr, const struct ang_field *
         if (e->v > 0 && (f->kind != KIND_ENUM || !f->enumeration->closed))
             return (true);
         it = ang_wire_iter_of(json_entry_bytes(e));
-        while (next_packed(&it, wire_type(f->kind), &v))
+        while (json_next_packed(&it, f->kind, &v))
             if (!json_closed_to(f, v.v))
                 return (true);
         if (it.what != NULL)
@@ -478,6 +481,8 @@ struct ang_err *ang_json_print(const struct ang_type *type, struct ang_slice mes
     pr.limit = before + pr.max;
     pr.arena = ang_arena_new(BLOCK);
     er = json_print_message(&pr, type, message, &root);
+    if (er == NULL && pr.replaced)
+        er = json_check(type, message, &root);
     if (er != NULL)
         ret->n = before;
     ang_arena_free(pr.arena);

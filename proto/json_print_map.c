@@ -188,6 +188,8 @@ struct ang_err *json_print_map(struct json_printer *pr, const struct ang_field *
     for (uint32_t i = 0; er == NULL && i < n; i++)
         if (i + 1 == n || same_key(&items[i], &items[i + 1]) != 0)
             er = print_item(pr, f->type, &items[i], at, &first);
+        else
+            pr->replaced = true;
     json_close(&pr->out, '}', first);
     free(items);
     return (er);

@@ -98,6 +98,7 @@ struct json_printer {
     size_t max, limit; /* opts->max, and what it makes of out.b->n */
     unsigned depth;
     struct ang_arena *arena; /* messages that came in pieces, put together */
+    bool replaced;           /* something of the message is not printed, since a later value takes its place */
     size_t joined;           /* bytes of them: pieces in pieces in pieces would take a hundred times the message */
     /* Two stacks: a message pushes what it holds and pops it at its end.  They move when they grow: keep indexes. */
     struct json_entry *entries;
@@ -115,6 +116,12 @@ struct json_frame {
 struct ang_err *json_enter(struct json_printer *pr, const struct ang_type *type, struct ang_slice message,
                            const struct json_path *at, struct json_frame *ret) ANG_MUST_USE;
 void json_leave(struct json_printer *pr, const struct json_frame *frame);
+/* Whether a field of the wire is the one that the type knows. */
+bool json_known(const struct ang_field *f, const struct ang_wire_field *wf);
+/* The next of packed values; false at the end and at an error, as ang_wire_next. */
+bool json_next_packed(struct ang_wire_iter *it, enum ang_kind kind, struct json_entry *ret);
+/* All that is in the message, printed or not. */
+struct ang_err *json_check(const struct ang_type *type, struct ang_slice message, const struct json_path *at) ANG_MUST_USE;
 /* The last occurrence of the type's field i; false: none. */
 bool json_last(const struct json_printer *pr, const struct json_frame *frame, size_t i, struct json_entry *ret);
 /* The whole of a singular message field: its pieces, put together. */
