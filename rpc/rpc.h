@@ -62,13 +62,13 @@ struct ang_status *ang_status_from_err(struct ang_err **er);
 struct ang_rpc_server;
 struct ang_rpc; /* one call being served */
 
-enum ang_rpc_kind { ANG_RPC_UNARY, ANG_RPC_SERVER_STREAM };
+enum ang_rpc_kind { ANG_RPC_UNARY, ANG_RPC_SERVER_STREAM, ANG_RPC_STREAMS };
 
 struct ang_rpc_method {
     const char *path; /* "/angzarr.CommandGateway/Execute" */
     enum ang_rpc_kind kind;
     /* A request has arrived, whole and not over max_message; request is borrowed until ang_rpc_request is no longer needed:
-     * it lives as long as the rpc. */
+     * it lives as long as the rpc.  ANG_RPC_STREAMS: runs when the call begins, without a request; see ang_rpc_read. */
     void (*handle)(void *arg, struct ang_rpc *rpc, struct ang_slice request);
 };
 
@@ -103,14 +103,24 @@ void *ang_rpc_user(const struct ang_rpc *rpc);
 void ang_rpc_reply(struct ang_rpc *rpc, const struct ang_slice *parts, size_t n);
 /* Ends any call.  Takes *st. */
 void ang_rpc_fail(struct ang_rpc *rpc, struct ang_status **st);
+/* The same, and what is queued is forgotten instead of sent: for a caller that does not take it. */
+void ang_rpc_cut(struct ang_rpc *rpc, struct ang_status **st);
 /* Server streams: one message; false when the call is over or more than 4 MiB wait to be sent (then nothing was queued). */
 bool ang_rpc_send(struct ang_rpc *rpc, const struct ang_slice *parts, size_t n);
+/* The same without a copy: the bytes are shared until done(arg) runs, once, on any thread, with
+ * locks held: it must not call into rpc/.  When it returns false, done does not run. */
+bool ang_rpc_send_shared(struct ang_rpc *rpc, struct ang_slice bytes, void (*done)(void *arg), void *arg);
+/* Server streams: tells the caller that the call has begun, before there is a message (his initial metadata). */
+void ang_rpc_begin(struct ang_rpc *rpc);
 /* Bytes queued and not yet taken by the transport; drained (may be NULL) runs on the loop each time they fall below low, and
  * soon after ang_rpc_on_drained when they are below it already.  Not once the call has ended or is cancelled. */
 size_t ang_rpc_queued(const struct ang_rpc *rpc);
 void ang_rpc_on_drained(struct ang_rpc *rpc, size_t low, void (*drained)(struct ang_rpc *rpc, void *user));
 /* Ends a server stream with OK. */
 void ang_rpc_end(struct ang_rpc *rpc);
+/* ANG_RPC_STREAMS: asks for the caller's next message, one at a time.  got runs on the loop, never from inside; msg is borrowed until it
+ * returns, NULL: no more will come (the call goes on).  Not once the call has ended or is cancelled.  Loop thread. */
+void ang_rpc_read(struct ang_rpc *rpc, void (*got)(struct ang_rpc *rpc, void *user, const struct ang_slice *msg));
 
 /* grpc.health.v1: the server serves Check and Watch by itself.  service "" is the whole server; until a name is set it is
  * unknown, "" too.  Any thread. */

@@ -12,7 +12,7 @@
 
 #define QUEUE_MAX ((size_t)4 << 20)
 
-static void ref(struct ang_rpc *rpc) {
+void ang_rpc_ref(struct ang_rpc *rpc) {
     (void)atomic_fetch_add_explicit(&rpc->refs, 1, memory_order_relaxed);
 }
 
@@ -43,6 +43,9 @@ static void clean(struct ang_rpc *rpc) {
     if (rpc->payload != NULL)
         grpc_byte_buffer_destroy(rpc->payload);
     rpc->payload = NULL;
+    if (rpc->incoming != NULL)
+        grpc_byte_buffer_destroy(rpc->incoming);
+    rpc->incoming = NULL;
     if (rpc->sm == NULL)
         grpc_call_details_destroy(&rpc->details);
     if (rpc->call != NULL)
@@ -50,7 +53,7 @@ static void clean(struct ang_rpc *rpc) {
     rpc->call = NULL;
 }
 
-static void unref(struct ang_rpc *rpc) {
+void ang_rpc_unref(struct ang_rpc *rpc) {
     /* acq_rel: the last one sees all that the others did */
     if (atomic_fetch_sub_explicit(&rpc->refs, 1, memory_order_acq_rel) != 1)
         return;
@@ -86,7 +89,7 @@ void ang_rpc_late_run(struct ang_op *op, bool shutdown) {
     ANG_PT(pthread_mutex_unlock(&rpc->lock));
     if (!shutdown)
         run_callbacks(rpc);
-    unref(rpc);
+    ang_rpc_unref(rpc);
 }
 
 /* Under the lock: callbacks have become due without a completion on its way. */
@@ -94,7 +97,7 @@ static void post_callbacks(struct ang_rpc *rpc) {
     if (rpc->op_posted)
         return;
     rpc->op_posted = true;
-    ref(rpc);
+    ang_rpc_ref(rpc);
     ang_loop_post(rpc->s->loop, &rpc->op);
 }
 
@@ -104,7 +107,9 @@ static void pump(struct ang_rpc *rpc) {
     size_t n = 0;
     struct ang_status_wire w;
 
-    if (rpc->sending || rpc->final || (rpc->out == NULL && !rpc->ended))
+    const bool begin = rpc->begin && !rpc->begun;
+
+    if (rpc->sending || rpc->final || (rpc->out == NULL && !rpc->ended && !begin))
         return;
     if (!rpc->begun)
         ops[n++].op = GRPC_OP_SEND_INITIAL_METADATA;
@@ -132,7 +137,7 @@ static void pump(struct ang_rpc *rpc) {
     }
     rpc->sending = true;
     rpc->final = final;
-    ref(rpc);
+    ang_rpc_ref(rpc);
     ang_tag_start(rpc->call, ops, n, &rpc->tag_send);
     /* gRPC has taken its own references; rpc is kept by the lock's holder. */
     if (rpc->out != NULL)
@@ -157,7 +162,7 @@ void ang_rpc_send_done(struct ang_tag *tag, bool ok) {
     ANG_PT(pthread_mutex_unlock(&rpc->lock));
     if (!quiet)
         run_callbacks(rpc);
-    unref(rpc);
+    ang_rpc_unref(rpc);
 }
 
 void ang_rpc_close_done(struct ang_tag *tag, bool ok) {
@@ -170,7 +175,7 @@ void ang_rpc_close_done(struct ang_tag *tag, bool ok) {
     }
     ANG_PT(pthread_mutex_unlock(&rpc->lock));
     run_callbacks(rpc);
-    unref(rpc);
+    ang_rpc_unref(rpc);
 }
 
 static void start_close(struct ang_rpc *rpc) {
@@ -180,7 +185,7 @@ static void start_close(struct ang_rpc *rpc) {
         rpc->close_started = true;
         op.op = GRPC_OP_RECV_CLOSE_ON_SERVER;
         op.data.recv_close_on_server.cancelled = &rpc->close_cancelled;
-        ref(rpc);
+        ang_rpc_ref(rpc);
         ang_tag_start(rpc->call, &op, 1, &rpc->tag_close);
     }
     ANG_PT(pthread_mutex_unlock(&rpc->lock));
@@ -198,6 +203,10 @@ static void handle(struct ang_rpc *rpc) {
 
     if (rpc->sm == NULL) {
         fail_unknown(rpc);
+        return;
+    }
+    if (rpc->sm->m->kind == ANG_RPC_STREAMS) {
+        rpc->sm->m->handle(rpc->sm->arg, rpc, ANG_SLICE_NONE);
         return;
     }
     if (rpc->payload == NULL) {
@@ -236,7 +245,7 @@ void ang_rpc_new_done(struct ang_tag *tag, bool ok) {
     atomic_store_explicit(&rpc->refs, 2, memory_order_relaxed);
     handle(rpc);
     start_close(rpc);
-    unref(rpc);
+    ang_rpc_unref(rpc);
 }
 
 /* ---- the handler's side ---- */
@@ -297,9 +306,11 @@ static void push(struct ang_rpc *rpc, grpc_byte_buffer *bb, size_t n) {
 }
 
 /* Takes bb (NULL = no last message) and *st (NULL = OK). */
-static void end(struct ang_rpc *rpc, grpc_byte_buffer *bb, struct ang_status **st) {
+static void end(struct ang_rpc *rpc, grpc_byte_buffer *bb, struct ang_status **st, bool cut) {
     ANG_PT(pthread_mutex_lock(&rpc->lock));
     AZ(rpc->ended);
+    if (cut)
+        out_drop(rpc);
     rpc->ended = true;
     if (st != NULL) {
         rpc->st = *st;
@@ -311,25 +322,31 @@ static void end(struct ang_rpc *rpc, grpc_byte_buffer *bb, struct ang_status **s
         out_drop(rpc);
     pump(rpc);
     ANG_PT(pthread_mutex_unlock(&rpc->lock));
-    unref(rpc);
+    ang_rpc_unref(rpc);
 }
 
 void ang_rpc_reply(struct ang_rpc *rpc, const struct ang_slice *parts, size_t n) {
     ANG_CHECK(rpc, ANG_RPC_MAGIC);
     ANG_DIAG(rpc->sm->m->kind == ANG_RPC_UNARY);
-    end(rpc, ang_bytes_new(parts, n), NULL);
+    end(rpc, ang_bytes_new(parts, n), NULL, false);
 }
 
 void ang_rpc_fail(struct ang_rpc *rpc, struct ang_status **st) {
     ANG_CHECK(rpc, ANG_RPC_MAGIC);
     AN(*st);
-    end(rpc, NULL, st);
+    end(rpc, NULL, st, false);
+}
+
+void ang_rpc_cut(struct ang_rpc *rpc, struct ang_status **st) {
+    ANG_CHECK(rpc, ANG_RPC_MAGIC);
+    AN(*st);
+    end(rpc, NULL, st, true);
 }
 
 void ang_rpc_end(struct ang_rpc *rpc) {
     ANG_CHECK(rpc, ANG_RPC_MAGIC);
-    ANG_DIAG(rpc->sm->m->kind == ANG_RPC_SERVER_STREAM);
-    end(rpc, NULL, NULL);
+    ANG_DIAG(rpc->sm->m->kind != ANG_RPC_UNARY);
+    end(rpc, NULL, NULL, false);
 }
 
 bool ang_rpc_send(struct ang_rpc *rpc, const struct ang_slice *parts, size_t n) {
@@ -344,6 +361,29 @@ bool ang_rpc_send(struct ang_rpc *rpc, const struct ang_slice *parts, size_t n) 
     }
     ANG_PT(pthread_mutex_unlock(&rpc->lock));
     return (ok);
+}
+
+bool ang_rpc_send_shared(struct ang_rpc *rpc, struct ang_slice bytes, void (*done)(void *arg), void *arg) {
+    ANG_CHECK(rpc, ANG_RPC_MAGIC);
+    ANG_PT(pthread_mutex_lock(&rpc->lock));
+    AZ(rpc->ended);
+    bool ok = !rpc->gone && rpc->queued <= QUEUE_MAX;
+    if (ok) {
+        push(rpc, ang_bytes_share(bytes, done, arg), bytes.n);
+        pump(rpc);
+    }
+    ANG_PT(pthread_mutex_unlock(&rpc->lock));
+    return (ok);
+}
+
+void ang_rpc_begin(struct ang_rpc *rpc) {
+    ANG_CHECK(rpc, ANG_RPC_MAGIC);
+    ANG_PT(pthread_mutex_lock(&rpc->lock));
+    AZ(rpc->ended);
+    rpc->begin = true;
+    if (!rpc->gone)
+        pump(rpc);
+    ANG_PT(pthread_mutex_unlock(&rpc->lock));
 }
 
 size_t ang_rpc_queued(const struct ang_rpc *rpc) {

@@ -1,7 +1,7 @@
 /* The server: listening, requests asked for in advance, shutting down.
  *
  * Every method is registered with gRPC, which then reads the request by itself: one completion brings the call with its
- * message.  ARMED requests per method are outstanding; gRPC queues what comes faster. */
+ * message (of a method whose caller streams, without).  ARMED requests per method are outstanding; gRPC queues what comes faster. */
 #include <errno.h>
 #include <grpc/grpc_security.h>
 #include <limits.h>
@@ -33,6 +33,7 @@ static struct ang_rpc *rpc_new(struct ang_rpc_server *s) {
     ang_tag_init(&rpc->tag_new, ang_rpc_new_done);
     ang_tag_init(&rpc->tag_close, ang_rpc_close_done);
     ang_tag_init(&rpc->tag_send, ang_rpc_send_done);
+    ang_tag_init(&rpc->tag_read, ang_rpc_read_done);
     ang_op_init(&rpc->op, ang_rpc_late_run);
     grpc_metadata_array_init(&rpc->meta);
     rpc->request_mem = grpc_empty_slice();
@@ -71,7 +72,8 @@ struct ang_rpc *ang_rpc_take(struct ang_rpc_server *s, const struct ang_served_m
     rpc->user = NULL;
     rpc->cancelled = rpc->drained = NULL;
     rpc->begun = rpc->sending = rpc->ended = rpc->final = rpc->close_started = rpc->gone = rpc->told = false;
-    rpc->drain_armed = rpc->op_posted = rpc->out_first_used = false;
+    rpc->drain_armed = rpc->op_posted = rpc->out_first_used = rpc->begin = false;
+    rpc->got = NULL;
     rpc->close_cancelled = 0;
     return (rpc);
 }
@@ -105,8 +107,8 @@ void ang_rpc_arm(struct ang_rpc_server *s, const struct ang_served_method *sm) {
                                      ang_loop_cq(s->loop), &rpc->tag_new);
     } else {
         e = grpc_server_request_registered_call(s->grpc, sm->handle, &rpc->call, &rpc->deadline, &rpc->meta,
-                                                &rpc->payload, ang_loop_cq(s->loop), ang_loop_cq(s->loop),
-                                                &rpc->tag_new);
+                                                sm->m->kind == ANG_RPC_STREAMS ? NULL : &rpc->payload,
+                                                ang_loop_cq(s->loop), ang_loop_cq(s->loop), &rpc->tag_new);
     }
     AZ(e);
 }
@@ -221,8 +223,9 @@ static void add_methods(struct ang_rpc_server *s, const struct ang_rpc_server_co
         bool own = i < conf->n_methods;
         sm->m = own ? &conf->methods[i] : &ang_health_methods[i - conf->n_methods];
         sm->arg = own ? conf->arg : s->health;
-        sm->handle =
-            grpc_server_register_method(s->grpc, sm->m->path, NULL, GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+        sm->handle = grpc_server_register_method(
+            s->grpc, sm->m->path, NULL,
+            sm->m->kind == ANG_RPC_STREAMS ? GRPC_SRM_PAYLOAD_NONE : GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
         AN(sm->handle); /* NULL: the table names it twice */
     }
 }
