@@ -8,7 +8,7 @@
 /* Exit codes, the same for every program; `angzarr --help` lists them. */
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NAME_TAKEN = 3 };
 
-enum role { ROLE_STANDALONE, ROLE_AGGREGATE, ROLE_GATEWAY };
+enum role { ROLE_STANDALONE, ROLE_AGGREGATE, ROLE_GATEWAY, ROLE_STREAM };
 
 /* Runs until a signal ends it; returns the exit code.  Signals SIGTERM and SIGINT are blocked by the caller. */
 int role_run(enum role role, const struct ang_settings *set);

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/uuid.h"
 #include "gateway/gateway_priv.h"
 #include "topology/check.h"
 
@@ -85,7 +84,8 @@ static struct ang_status *set_times(const struct ang_gateway *g, struct ang_rpc 
     return (NULL);
 }
 
-static struct ang_status *take(struct ang_gateway *g, struct ang_rpc *rpc, const struct ang_wire_command_book *book) {
+struct ang_status *ang_command_take(struct ang_gateway *g, struct ang_rpc *rpc,
+                                    const struct ang_wire_command_book *book, struct ang_stream *stream) {
     const int64_t now_ms = ang_now_ms();
     const int limit = g->conf.settings->gateway.in_flight;
     struct ang_pending_id id = {.root = book->cover.root.p, .edition = book->cover.edition};
@@ -110,7 +110,11 @@ static struct ang_status *take(struct ang_gateway *g, struct ang_rpc *rpc, const
         ang_pending_drop(g->pending, call, now_ms);
         return (st);
     }
-    ang_rpc_set_user(rpc, call, cancelled);
+    call->stream = stream;
+    if (stream != NULL)
+        ang_stream_executing(stream, call);
+    else
+        ang_rpc_set_user(rpc, call, cancelled);
     g->fresh = book;
     ang_pending_start(g->pending, call, now_ms);
     g->fresh = NULL;
@@ -126,7 +130,7 @@ void ang_command_handle(void *arg, struct ang_rpc *rpc, struct ang_slice request
 
     ANG_CAST(g, arg, ANG_GATEWAY_MAGIC);
     er = ang_wire_parse_command_book(request, &book);
-    st = er != NULL ? ang_status_from_err(&er) : take(g, rpc, &book);
+    st = er != NULL ? ang_status_from_err(&er) : ang_command_take(g, rpc, &book, NULL);
     if (st != NULL)
         fail(rpc, st);
 }
@@ -152,7 +156,7 @@ void ang_command_handle_sync(void *arg, struct ang_rpc *rpc, struct ang_slice re
     er = ang_wire_parse_sync_command(request, &r);
     st = er != NULL ? ang_status_from_err(&er) : check_mode(&r);
     if (st == NULL)
-        st = take(g, rpc, &r.command);
+        st = ang_command_take(g, rpc, &r.command, NULL);
     if (st != NULL)
         fail(rpc, st);
 }
@@ -238,16 +242,22 @@ static void put_hdr(struct copy *c, const char *name, struct ang_slice value) {
     c->hdrs[c->rec.n_hdrs++] = (struct ang_hdr){.name = name, .value = value};
 }
 
-/* The book with a correlation id in its cover, which the copy's header repeats. */
-static void put_value(struct ang_gateway *g, struct copy *c, const struct ang_wire_command_book *book) {
-    struct ang_slice id = book->cover.correlation_id;
+struct ang_slice ang_command_correlation(const struct ang_wire_command_book *book, char text[ANG_UUID_TEXT + 1]) {
     struct ang_uuid uuid;
 
+    if (book->cover.correlation_id.n > 0)
+        return (book->cover.correlation_id);
+    ang_uuid_v5(&ang_uuid_ns_correlation, book->raw, &uuid);
+    ang_uuid_text(uuid.b, text);
+    return (ang_slice_of(text, ANG_UUID_TEXT));
+}
+
+/* The book with a correlation id in its cover, which the copy's header repeats. */
+static void put_value(struct ang_gateway *g, struct copy *c, const struct ang_wire_command_book *book) {
+    const struct ang_slice id = ang_command_correlation(book, c->correlation);
+
     c->rec.value = book->raw;
-    if (id.n == 0) {
-        ang_uuid_v5(&ang_uuid_ns_correlation, book->raw, &uuid);
-        ang_uuid_text(uuid.b, c->correlation);
-        id = ang_slice_of(c->correlation, ANG_UUID_TEXT);
+    if (book->cover.correlation_id.n == 0) {
         ang_buf_clear(&g->value);
         ang_wire_add_command_book(&g->value, book, id);
         c->rec.value = ang_buf_slice(&g->value);
@@ -334,6 +344,11 @@ struct ang_err *ang_command_send(void *arg, struct ang_call *call, uint32_t atte
 }
 
 void ang_command_end(void *arg, struct ang_call *call, struct ang_slice response, struct ang_status *st) {
+    if (call->stream != NULL) {
+        call->rpc = NULL;
+        ang_stream_answered(call->stream, response, st);
+        return;
+    }
     ang_rpc_set_user(call->rpc, NULL, NULL);
     if (st == NULL)
         ang_rpc_reply(call->rpc, &response, 1);
