@@ -6,12 +6,14 @@ import time
 import uuid
 
 import pytest
+from confluent_kafka import Producer
 from google.protobuf import empty_pb2
 
 from lib import angzarr
-from lib.api import pb
+from lib.api import pack, pb
 from lib.client import book, new_root, numbers
 from lib.procs import SCALE, eventually, in_thread
+from rules_lib import partition_of, text
 
 ROOTS = "/angzarr.EventQuery/GetAggregateRoots"
 SYNCHRONIZE = "/angzarr.EventQuery/Synchronize"
@@ -101,6 +103,46 @@ def test_an_unknown_aggregate_is_live_from_its_first_event(client):
     client.do("order", root, 2)
     wait_pages(stream, 3)
     assert by_root(stream.messages) == {("order", root): [0, 1, 2]}
+    stream.cancel()
+
+
+@pytest.mark.kafka_only
+def test_an_event_that_can_be_seen_but_is_not_in_its_owners_store_yet(make_system, fast_logic):
+    """The log has it before the call begins, so it is not heard; the owner has it only when his commit is over."""
+    system = make_system({"order": fast_logic.address}, two=True)
+    system.worker.env["ANGZARR_STALL"] = f"after-commit:{int(2000 * SCALE)}"
+    system.up()
+    client, root = system.client(), new_root()
+    job = in_thread(lambda: client.do("order", root))
+    eventually(lambda: system.reader().stored("order"), what="the event in the log")
+    stream = client.synchronize(client.query("order", root)).begun()
+    assert numbers(stream.wait(1)[0]) == [0]
+    job.result()
+    client.do("order", root, 1)
+    assert numbers(stream.wait(2)[1]) == [1] and len(stream.messages) == 2
+    stream.cancel()
+
+
+@pytest.mark.kafka_only
+def test_events_of_other_producers_are_live_too(system, client):
+    """Their owner does not have them: one that is out of turn is left out, and it goes on behind it."""
+    producer, root = Producer({"bootstrap.servers": system.kafka.bootstrap}), new_root()
+
+    def produce(number):
+        event = pb.EventBook(cover=client.query("order", root).cover, pages=[pb.EventPage(num=number, event=pack(pb.test.Done()))])
+        producer.produce(system.topic("order.events"), key=f"{text(root)}/{number:010d}", value=event.SerializeToString(),
+                         partition=partition_of(root, system.partitions))
+        assert producer.flush(10) == 0
+    before = system.gateway.log().count("SYNC-FOREIGN")
+    stream = client.synchronize(client.query("order", root))
+    client.do("order", root)
+    stream.wait(1)
+    produce(1)
+    stream.wait(2)
+    produce(7)
+    eventually(lambda: system.gateway.log().count("SYNC-FOREIGN") > before, what="the gateway to see that it has no owner")
+    produce(8)
+    assert [numbers(b)[0] for b in stream.wait(3)] == [0, 1, 8]
     stream.cancel()
 
 

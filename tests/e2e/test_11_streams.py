@@ -52,6 +52,19 @@ def test_execute_stream_subscribes_before_it_executes(client):
         stream.cancel()
 
 
+def test_the_first_stream_of_a_process_misses_nothing(make_system, logic):
+    """Nobody has listened before: where the topics end must be known before the command is sent."""
+    domains = {f"d{i}": logic.address for i in range(4)}
+    system = make_system(domains, partitions=24).up()
+    client, id = system.client(), correlation()
+    stream = execute_stream(client, book("d0", new_root(), correlation_id=id))
+    stream.wait(1)
+    for domain in domains:
+        client.execute(book(domain, new_root(), correlation_id=id))
+    assert {b.cover.domain for b in stream.wait(5)[1:]} == set(domains)
+    stream.cancel()
+
+
 def test_the_first_message_is_the_commands_own_book_once(client):
     id, root = correlation(), new_root()
     client.execute(book("order", root, n=2, correlation_id=id))
