@@ -262,6 +262,7 @@ def test_a_bad_query_ends_the_stream_with_its_status(client):
     assert stream.ended() == "INVALID_ARGUMENT"
 
 
+@pytest.mark.alone
 def test_a_slow_caller_loses_nothing(system, client):
     """He takes nothing for a while, and far more than is held for him is written meanwhile."""
     size, n, roots = 100_000, 60, [new_root() for _ in range(4)]

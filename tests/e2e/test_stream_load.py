@@ -27,7 +27,7 @@ COMMANDS = int(os.environ.get("ANGZARR_SYNC_COMMANDS", "1500"))
 SUBSCRIBERS, SLOW, RATE = 1000, 20, 5000
 BIG = 200_000  # bytes of an event for a slow subscriber
 
-pytestmark = pytest.mark.kafka_only
+pytestmark = [pytest.mark.kafka_only, pytest.mark.alone]
 
 
 def rss(pid):
