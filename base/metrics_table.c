@@ -103,7 +103,8 @@ bool ang_metrics_row(size_t i, struct ang_metric_row *ret_row) {
         .unit = unit_name(d->unit),
         .everywhere = d->roles == ANG_ROLES_EVERYWHERE,
         .worker = d->roles == ANG_ROLES_EVERYWHERE || d->roles == ANG_ROLES_WORKER,
-        .gateway = d->roles == ANG_ROLES_EVERYWHERE || d->roles == ANG_ROLES_GATEWAY || d->roles == ANG_ROLES_GATEWAY_ONLY,
+        .gateway = d->roles == ANG_ROLES_EVERYWHERE || d->roles == ANG_ROLES_GATEWAY || d->roles == ANG_ROLES_WORKERLESS,
+        .stream = d->roles == ANG_ROLES_EVERYWHERE || d->roles == ANG_ROLES_WORKERLESS,
         .help = d->help,
         .bad = d->bad,
     };
