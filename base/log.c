@@ -128,7 +128,8 @@ void ang_log_count(enum ang_log_level lvl, const char *id) {
         const char *there = atomic_load_explicit(&c->id, memory_order_relaxed);
 
         /* Relaxed: what it points to was there before the program began. */
-        if (there == NULL && atomic_compare_exchange_strong_explicit(&c->id, &there, id, memory_order_relaxed, memory_order_relaxed))
+        if (there == NULL &&
+            atomic_compare_exchange_strong_explicit(&c->id, &there, id, memory_order_relaxed, memory_order_relaxed))
             there = id;
         if (strcmp(there, id) != 0)
             continue;

@@ -136,7 +136,8 @@ struct ang_histogram *ang_histogram_get(enum ang_metric m, const char *const *la
 }
 
 /* The series of the i-th value of the last label. */
-static struct series *get_nth(enum ang_metric m, const char *const *labels, enum ang_metric_kind kind, size_t i, size_t n) {
+static struct series *get_nth(enum ang_metric m, const char *const *labels, enum ang_metric_kind kind, size_t i,
+                              size_t n) {
     const struct ang_metric_def *d = &ang_metric_defs[m];
     const char *values[ANG_METRIC_LABELS_MAX + 1] = {NULL}, *known;
     struct series *s;

@@ -25,9 +25,9 @@ static bool read_stat(long *ret_pages, unsigned long long *ret_began) {
     (void)fclose(f);
     text[n] = '\0';
     p = strrchr(text, ')'); /* the name may hold anything; what follows are numbers, the third field first */
-    return (p != NULL && sscanf(p + 1,
-                                " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu %*u %ld",
-                                ret_began, ret_pages) == 2);
+    return (p != NULL &&
+            sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu %*u %ld",
+                   ret_began, ret_pages) == 2);
 }
 
 static int64_t open_fds(void) {

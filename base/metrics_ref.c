@@ -6,9 +6,12 @@
 static const char head[] =
     "# Metrics\n\n"
     "<!-- Printed by the program from base/metrics.tbl.h: change that file, then print this one again. -->\n\n"
-    "`/metrics`, at `worker.http` of an `aggregate` process, at `stream.http` of a `stream` process and at `gateway.http` of the\n"
-    "others, answers in the text format of Prometheus (version 0.0.4). Names are stable; new ones may come. Counters begin at 0\n"
-    "with the process. Values of labels come from the configuration or from the lists below, so the number of series does not grow\n"
+    "`/metrics`, at `worker.http` of an `aggregate` process, at `stream.http` of a `stream` process and at "
+    "`gateway.http` of the\n"
+    "others, answers in the text format of Prometheus (version 0.0.4). Names are stable; new ones may come. Counters "
+    "begin at 0\n"
+    "with the process. Values of labels come from the configuration or from the lists below, so the number of series "
+    "does not grow\n"
     "with use.\n\n"
     "    curl -s localhost:8080/metrics | promtool check metrics\n\n"
     "[alerts.yml](alerts.yml) has rules to begin with. Some questions, and what answers them:\n\n"
@@ -59,7 +62,8 @@ static void print_buckets(FILE *out) {
     struct ang_buf b = {NULL, 0, 0};
     size_t i, k;
 
-    fputs("\n## Buckets\n\nUpper bounds of histograms; the last is always `+Inf`.\n\n| of | bounds |\n|---|---|\n", out);
+    fputs("\n## Buckets\n\nUpper bounds of histograms; the last is always `+Inf`.\n\n| of | bounds |\n|---|---|\n",
+          out);
     for (i = ANG_BUCKETS_NONE + 1; i < ANG_BUCKETS_COUNT; i++) {
         const bool time = i == ANG_BUCKETS_TIMES || i == ANG_BUCKETS_LONG_TIMES;
 
@@ -88,7 +92,9 @@ static const char *roles_name(enum ang_metric_roles r) {
 }
 
 static void print_group(FILE *out, const char *title, const char *help) {
-    fprintf(out, "\n## %s\n\n%s\n\n| name | type | labels | roles | what it says | when it looks bad |\n|---|---|---|---|---|---|\n",
+    fprintf(out,
+            "\n## %s\n\n%s\n\n| name | type | labels | roles | what it says | when it looks bad "
+            "|\n|---|---|---|---|---|---|\n",
             title, help);
 }
 
@@ -108,7 +114,8 @@ void ang_metrics_print_reference(FILE *out) {
     fputs(head, out);
 #define ANG_METRIC_LABEL(name, values, help)
 #define ANG_METRIC_GROUP(title, help) print_group(out, title, help);
-#define ANG_METRIC(id, kind, name, unit, labels, buckets, roles, help, bad) print_metric(out, &ang_metric_defs[ANG_M_##id]);
+#define ANG_METRIC(id, kind, name, unit, labels, buckets, roles, help, bad)                                            \
+    print_metric(out, &ang_metric_defs[ANG_M_##id]);
 #include "base/metrics.tbl.h"
 #undef ANG_METRIC_LABEL
 #undef ANG_METRIC_GROUP

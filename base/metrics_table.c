@@ -3,8 +3,10 @@
 
 #include <string.h>
 
-#define BY(...) {__VA_ARGS__}
-#define ALONE   {NULL}
+#define BY(...)                                                                                                        \
+    { __VA_ARGS__ }
+#define ALONE                                                                                                          \
+    { NULL }
 
 const struct ang_metric_def ang_metric_defs[ANG_M_COUNT] = {
 #define ANG_METRIC_LABEL(name, values, help)
@@ -28,12 +30,13 @@ const struct ang_metric_def ang_metric_defs[ANG_M_COUNT] = {
 /* Seconds in microseconds.  Up to half a minute, which is as long as callers wait by default. */
 static const int64_t times[] = {500,    1000,   2500,    5000,    10000,   25000,    50000,   100000,
                                 250000, 500000, 1000000, 2500000, 5000000, 10000000, 30000000};
-static const int64_t long_times[] = {100000,    500000,    1000000,   5000000,    15000000,
+static const int64_t long_times[] = {100000,   500000,    1000000,   5000000,   15000000,
                                      60000000, 300000000, 900000000, 3600000000};
 static const int64_t numbers[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000};
 static const int64_t sizes[] = {256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216};
 
-#define BOUNDS(name, array) {name, array, ANG_COUNT(array)}
+#define BOUNDS(name, array)                                                                                            \
+    { name, array, ANG_COUNT(array) }
 const struct ang_metric_bounds ang_metric_bounds[ANG_BUCKETS_COUNT] = {
     [ANG_BUCKETS_NONE] = {"", NULL, 0},
     [ANG_BUCKETS_TIMES] = BOUNDS("times", times),
@@ -103,7 +106,8 @@ bool ang_metrics_row(size_t i, struct ang_metric_row *ret_row) {
         .unit = unit_name(d->unit),
         .everywhere = d->roles == ANG_ROLES_EVERYWHERE,
         .worker = d->roles == ANG_ROLES_EVERYWHERE || d->roles == ANG_ROLES_WORKER,
-        .gateway = d->roles == ANG_ROLES_EVERYWHERE || d->roles == ANG_ROLES_GATEWAY || d->roles == ANG_ROLES_WORKERLESS,
+        .gateway =
+            d->roles == ANG_ROLES_EVERYWHERE || d->roles == ANG_ROLES_GATEWAY || d->roles == ANG_ROLES_WORKERLESS,
         .stream = d->roles == ANG_ROLES_EVERYWHERE || d->roles == ANG_ROLES_WORKERLESS,
         .help = d->help,
         .bad = d->bad,

@@ -30,7 +30,7 @@ enum { SPEED_USUAL, SPEED_SLOW, N_SPEEDS };
 struct part_meters {
     struct ang_gauge *lag[2], *stalled[2], *ahead[2]; /* by input */
     struct ang_gauge *open, *restored;
-    bool shown; /* some have values: the partition was ours when the lane looked last */
+    bool shown;                      /* some have values: the partition was ours when the lane looked last */
     int64_t oldest[2], oldest_ms[2]; /* committed offset, and since when it stands there with something behind it */
 };
 

@@ -31,7 +31,7 @@ void json_length_end(struct json_parser *ps, const struct json_length *len) {
 static struct ang_err *check_size(const struct json_parser *ps, const struct json_path *at) {
     if (ps->b->n <= ps->limit)
         return (NULL);
-    return (json_error(at, ANG_E_TOO_BIG, "a message of more than %zu bytes", ps->limit));
+    return (json_error(at, ANG_E_TOO_BIG, "a message of more than %zu bytes", ps->max));
 }
 
 /* ---- values ---- */
@@ -210,15 +210,16 @@ struct ang_err *ang_json_parse(const struct ang_type *type, struct ang_slice tex
     static const struct ang_json_opts none = {0};
     struct json_path root = path_root(type);
     struct json_parser ps = {.opts = opts == NULL ? &none : opts, .b = ret};
-    size_t before = ret->n, max = ps.opts->max == 0 ? ANG_JSON_MAX : ps.opts->max;
+    size_t before = ret->n;
     struct ang_err *er;
 
     ANG_CHECK(type, ANG_TYPE_MAGIC);
-    if (max > INT32_MAX)
-        max = INT32_MAX; /* of a message's length */
-    if (text.n > max)
-        return (json_error(&root, ANG_E_TOO_BIG, "%zu bytes of JSON; at most %zu are read", text.n, max));
-    ps.limit = before + max;
+    ps.max = ps.opts->max == 0 ? ANG_JSON_MAX : ps.opts->max;
+    if (ps.max > INT32_MAX)
+        ps.max = INT32_MAX; /* of a message's length */
+    if (text.n > ps.max)
+        return (json_error(&root, ANG_E_TOO_BIG, "%zu bytes of JSON; at most %zu are read", text.n, ps.max));
+    ps.limit = before + ps.max;
     er = json_text_init(&ps.text, text);
     if (er == NULL)
         er = json_parse_message(&ps, type, 0, &root);

@@ -78,7 +78,7 @@ static enum ang_wire_type wire_type(enum ang_kind kind) {
 }
 
 /* Whether a field of the wire is the one that the type knows; if not, it is as unknown as any other number. */
-static bool known(const struct ang_field *f, const struct ang_wire_field *wf) {
+bool json_known(const struct ang_field *f, const struct ang_wire_field *wf) {
     if (f->kind == KIND_GROUP)
         return (false);
     if (wf->type == wire_type(f->kind))
@@ -87,9 +87,11 @@ static bool known(const struct ang_field *f, const struct ang_wire_field *wf) {
 }
 
 /* The slots behind those of the fields, one per oneof, hold in `first` the field that was set last. */
-static void choose(struct json_slot *slots, const struct ang_type *type, uint32_t field) {
+static void choose(struct json_printer *pr, struct json_slot *slots, const struct ang_type *type, uint32_t field) {
     struct json_slot *chosen = &slots[type->n_fields + type->fields[field].oneof - 1];
 
+    if (chosen->first != JSON_NONE && chosen->first != field)
+        pr->replaced = true;
     if (chosen->first != JSON_NONE && chosen->first != field)
         slots[chosen->first] = (struct json_slot){JSON_NONE, JSON_NONE, 0};
     chosen->first = field;
@@ -109,10 +111,11 @@ struct ang_err *json_enter(struct json_printer *pr, const struct ang_type *type,
         const struct ang_field *f = ang_type_field(type, wf.number);
         struct json_slot *slots = pr->slots + ret->slots;
 
-        if (f == NULL || !known(f, &wf))
+        if (f == NULL || !json_known(f, &wf))
             continue;
         if (f->oneof != 0)
-            choose(slots, type, (uint32_t)(f - type->fields));
+            choose(pr, slots, type, (uint32_t)(f - type->fields));
+        pr->replaced |= !f->repeated && slots[f - type->fields].count > 0;
         append(pr, &slots[f - type->fields], push_entry(pr, &wf));
     }
     if (it.what != NULL)
@@ -135,21 +138,26 @@ bool json_last(const struct json_printer *pr, const struct json_frame *frame, si
     return (true);
 }
 
-struct ang_slice json_whole(struct json_printer *pr, const struct json_slot *slot) {
+struct ang_err *json_whole(struct json_printer *pr, const struct json_slot *slot, const struct json_path *at,
+                           struct ang_slice *ret) {
     size_t n = 0;
     uint8_t *p;
 
+    *ret = json_entry_bytes(&pr->entries[slot->first]);
     if (slot->count == 1)
-        return (json_entry_bytes(&pr->entries[slot->first]));
+        return (NULL);
     for (uint32_t e = slot->first; e != JSON_NONE; e = pr->entries[e].next)
         n += (size_t)pr->entries[e].v;
+    pr->joined += n;
+    if (pr->joined > pr->max)
+        return (json_error(at, ANG_E_TOO_BIG, "more than %zu bytes of messages in pieces", pr->max));
     p = ang_arena_alloc(pr->arena, n + 1);
-    n = 0;
+    *ret = ang_slice_of(p, n);
     for (uint32_t e = slot->first; e != JSON_NONE; e = pr->entries[e].next) {
-        memcpy(p + n, pr->entries[e].p, (size_t)pr->entries[e].v);
-        n += (size_t)pr->entries[e].v;
+        memcpy(p, pr->entries[e].p, (size_t)pr->entries[e].v);
+        p += pr->entries[e].v;
     }
-    return (ang_slice_of(p, n));
+    return (NULL);
 }
 
 /* ---- scalars ---- */
@@ -290,11 +298,12 @@ static bool is_default(const struct ang_field *f, uint64_t v) {
 struct ang_err *json_check_size(const struct json_printer *pr, const struct json_path *at) {
     if (pr->out.b->n <= pr->limit)
         return (NULL);
-    return (json_error(at, ANG_E_TOO_BIG, "more than %zu bytes of JSON", pr->limit));
+    return (json_error(at, ANG_E_TOO_BIG, "more than %zu bytes of JSON", pr->max));
 }
 
 /* One packed value; ret->type becomes the one of the kind. */
-static bool next_packed(struct ang_wire_iter *it, enum ang_wire_type type, struct json_entry *ret) {
+bool json_next_packed(struct ang_wire_iter *it, enum ang_kind kind, struct json_entry *ret) {
+    const enum ang_wire_type type = wire_type(kind);
     size_t n = type == ANG_WIRE_FIXED64 ? 8 : 4;
 
     ret->type = type;
@@ -334,11 +343,10 @@ static struct ang_err *print_element(struct json_printer *pr, struct list *list,
 
 static struct ang_err *print_packed(struct json_printer *pr, struct list *list, struct ang_slice packed) {
     struct ang_wire_iter it = ang_wire_iter_of(packed);
-    enum ang_wire_type type = wire_type(list->f->kind);
     struct ang_err *er = NULL;
     struct json_entry e = {0};
 
-    while (er == NULL && next_packed(&it, type, &e))
+    while (er == NULL && json_next_packed(&it, list->f->kind, &e))
         if (!json_closed_to(list->f, e.v))
             er = print_element(pr, list, &e);
     if (er == NULL && it.what != NULL)
@@ -376,7 +384,7 @@ static bool has_elements(const struct json_printer *pr, const struct ang_field *
         if (e->v > 0 && (f->kind != KIND_ENUM || !f->enumeration->closed))
             return (true);
         it = ang_wire_iter_of(json_entry_bytes(e));
-        while (next_packed(&it, wire_type(f->kind), &v))
+        while (json_next_packed(&it, f->kind, &v))
             if (!json_closed_to(f, v.v))
                 return (true);
         if (it.what != NULL)
@@ -403,7 +411,7 @@ static struct ang_err *print_value(struct json_printer *pr, const struct ang_fie
     if (f->repeated)
         return (json_print_list(pr, f, slot, at));
     if (f->kind == KIND_MESSAGE)
-        return (json_print_message(pr, f->type, json_whole(pr, &slot), at));
+        return (json_print_whole(pr, f->type, &slot, at));
     if (slot.count > 0)
         e = pr->entries[slot.last];
     return (json_print_scalar(pr, f->kind, f->enumeration, &e, at));
@@ -447,21 +455,34 @@ struct ang_err *json_print_message(struct json_printer *pr, const struct ang_typ
     return (er);
 }
 
+struct ang_err *json_print_whole(struct json_printer *pr, const struct ang_type *type, const struct json_slot *slot,
+                                 const struct json_path *at) {
+    struct ang_slice whole;
+    struct ang_err *er = json_whole(pr, slot, at, &whole);
+
+    return (er != NULL ? er : json_print_message(pr, type, whole, at));
+}
+
 struct ang_err *ang_json_print(const struct ang_type *type, struct ang_slice message, const struct ang_json_opts *opts,
                                struct ang_buf *ret) {
     static const struct ang_json_opts none = {0};
     struct json_path root = path_root(type);
     struct json_printer pr = {.opts = opts == NULL ? &none : opts, .out = {.b = ret}};
-    size_t before = ret->n, max = pr.opts->max == 0 ? ANG_JSON_MAX : pr.opts->max;
+    size_t before = ret->n;
     struct ang_err *er;
 
     ANG_CHECK(type, ANG_TYPE_MAGIC);
-    if (message.n > max || message.n > INT32_MAX)
-        return (json_error(&root, ANG_E_TOO_BIG, "%zu bytes; at most %zu are read", message.n, max));
+    pr.max = pr.opts->max == 0 ? ANG_JSON_MAX : pr.opts->max;
+    if (pr.max > INT32_MAX)
+        pr.max = INT32_MAX; /* of a message's length */
+    if (message.n > pr.max)
+        return (json_error(&root, ANG_E_TOO_BIG, "%zu bytes; at most %zu are read", message.n, pr.max));
     pr.out.pretty = pr.opts->pretty;
-    pr.limit = max > SIZE_MAX - before ? SIZE_MAX : before + max;
+    pr.limit = before + pr.max;
     pr.arena = ang_arena_new(BLOCK);
     er = json_print_message(&pr, type, message, &root);
+    if (er == NULL && pr.replaced)
+        er = json_check(type, message, &root);
     if (er != NULL)
         ret->n = before;
     ang_arena_free(pr.arena);

@@ -87,33 +87,47 @@ bool json_map_is_empty(const struct json_printer *pr, const struct ang_field *f,
     return (true);
 }
 
+static struct ang_err *read_key(const struct json_printer *pr, const struct json_frame *frame,
+                                const struct json_path *at, struct item *item) {
+    enum ang_kind kind = frame->type->fields[0].kind;
+    struct json_entry e = {.p = (const uint8_t *)""};
+
+    json_last(pr, frame, 0, &e);
+    if (kind == KIND_STRING)
+        item->text = json_entry_bytes(&e);
+    else
+        set_number(item, kind, e.v);
+    return (ang_utf8_ok(item->text) ? NULL : json_error(at, ANG_E_WIRE, "a key that is not UTF-8"));
+}
+
+static struct ang_err *read_value(struct json_printer *pr, const struct json_frame *frame, const struct json_path *at,
+                                  struct item *item) {
+    const struct ang_field *value = &frame->type->fields[1];
+    struct ang_slice whole;
+    struct ang_err *er;
+
+    item->value = (struct json_entry){(const uint8_t *)"", 0, JSON_NONE, ANG_WIRE_BYTES};
+    if (value->kind == KIND_ENUM)
+        item->value.v = (uint64_t)(int64_t)value->enumeration->first;
+    if (!json_last(pr, frame, 1, &item->value) || value->kind != KIND_MESSAGE)
+        return (NULL);
+    er = json_whole(pr, &pr->slots[frame->slots + 1], at, &whole);
+    if (er != NULL)
+        return (er);
+    item->value.p = whole.p;
+    item->value.v = whole.n;
+    return (NULL);
+}
+
 static struct ang_err *read_item(struct json_printer *pr, const struct ang_type *type, struct ang_slice entry,
                                  const struct json_path *at, struct item *item) {
-    const struct ang_field *value = &type->fields[1];
     struct json_frame frame;
-    struct json_entry e;
     struct ang_err *er = json_enter(pr, type, entry, at, &frame);
 
-    if (er == NULL) {
-        memset(&e, 0, sizeof(e));
-        json_last(pr, &frame, 0, &e);
-        if (type->fields[0].kind == KIND_STRING)
-            item->text = json_entry_bytes(&e);
-        else
-            set_number(item, type->fields[0].kind, e.v);
-        if (!ang_utf8_ok(item->text))
-            er = json_error(at, ANG_E_WIRE, "a key that is not UTF-8");
-        item->value = (struct json_entry){(const uint8_t *)"", 0, JSON_NONE, ANG_WIRE_BYTES};
-        if (value->kind == KIND_ENUM)
-            item->value.v = (uint64_t)(int64_t)value->enumeration->first;
-        json_last(pr, &frame, 1, &item->value);
-        if (value->kind == KIND_MESSAGE && pr->slots[frame.slots + 1].count > 1) {
-            struct ang_slice whole = json_whole(pr, &pr->slots[frame.slots + 1]);
-
-            item->value.p = whole.p;
-            item->value.v = whole.n;
-        }
-    }
+    if (er == NULL)
+        er = read_key(pr, &frame, at, item);
+    if (er == NULL)
+        er = read_value(pr, &frame, at, item);
     json_leave(pr, &frame);
     return (er);
 }
@@ -174,6 +188,8 @@ struct ang_err *json_print_map(struct json_printer *pr, const struct ang_field *
     for (uint32_t i = 0; er == NULL && i < n; i++)
         if (i + 1 == n || same_key(&items[i], &items[i + 1]) != 0)
             er = print_item(pr, f->type, &items[i], at, &first);
+        else
+            pr->replaced = true;
     json_close(&pr->out, '}', first);
     free(items);
     return (er);

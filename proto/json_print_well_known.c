@@ -125,7 +125,7 @@ static struct ang_err *print_value(struct json_printer *pr, struct ang_slice mes
         else if (i == VALUE_STRING || i == VALUE_BOOL)
             er = json_print_scalar(pr, value_fields[i].kind, NULL, &e, at);
         else
-            er = json_print_message(pr, value_fields[i].type, json_whole(pr, &pr->slots[frame.slots + i]), at);
+            er = json_print_whole(pr, value_fields[i].type, &pr->slots[frame.slots + i], at);
     }
     json_leave(pr, &frame);
     return (er);

@@ -95,9 +95,11 @@ struct json_slot {
 struct json_printer {
     const struct ang_json_opts *opts;
     struct json_out out;
-    size_t limit; /* of out.b->n */
+    size_t max, limit; /* opts->max, and what it makes of out.b->n */
     unsigned depth;
     struct ang_arena *arena; /* messages that came in pieces, put together */
+    bool replaced;           /* something of the message is not printed, since a later value takes its place */
+    size_t joined;           /* bytes of them: pieces in pieces in pieces would take a hundred times the message */
     /* Two stacks: a message pushes what it holds and pops it at its end.  They move when they grow: keep indexes. */
     struct json_entry *entries;
     size_t n_entries, cap_entries;
@@ -114,10 +116,17 @@ struct json_frame {
 struct ang_err *json_enter(struct json_printer *pr, const struct ang_type *type, struct ang_slice message,
                            const struct json_path *at, struct json_frame *ret) ANG_MUST_USE;
 void json_leave(struct json_printer *pr, const struct json_frame *frame);
+/* Whether a field of the wire is the one that the type knows. */
+bool json_known(const struct ang_field *f, const struct ang_wire_field *wf);
+/* The next of packed values; false at the end and at an error, as ang_wire_next. */
+bool json_next_packed(struct ang_wire_iter *it, enum ang_kind kind, struct json_entry *ret);
+/* All that is in the message, printed or not. */
+struct ang_err *json_check(const struct ang_type *type, struct ang_slice message, const struct json_path *at) ANG_MUST_USE;
 /* The last occurrence of the type's field i; false: none. */
 bool json_last(const struct json_printer *pr, const struct json_frame *frame, size_t i, struct json_entry *ret);
 /* The whole of a singular message field: its pieces, put together. */
-struct ang_slice json_whole(struct json_printer *pr, const struct json_slot *slot);
+struct ang_err *json_whole(struct json_printer *pr, const struct json_slot *slot, const struct json_path *at,
+                           struct ang_slice *ret) ANG_MUST_USE;
 /* A number that a closed enum does not know: its field counts as unknown. */
 static inline bool json_closed_to(const struct ang_field *f, uint64_t v) {
     return (f->kind == KIND_ENUM && f->enumeration->closed && ang_enum_of_number(f->enumeration, (int32_t)v) == NULL);
@@ -130,6 +139,8 @@ static inline struct ang_slice json_entry_bytes(const struct json_entry *e) {
 }
 struct ang_err *json_print_message(struct json_printer *pr, const struct ang_type *type, struct ang_slice message,
                                    const struct json_path *at) ANG_MUST_USE;
+struct ang_err *json_print_whole(struct json_printer *pr, const struct ang_type *type, const struct json_slot *slot,
+                                 const struct json_path *at) ANG_MUST_USE;
 /* Members of the innermost object. */
 struct ang_err *json_print_members(struct json_printer *pr, const struct ang_type *type, struct ang_slice message,
                                    const struct json_path *at, bool *first) ANG_MUST_USE;
@@ -176,7 +187,7 @@ struct json_parser {
     const struct ang_json_opts *opts;
     struct json_text text;
     struct ang_buf *b;
-    size_t limit; /* of b->n */
+    size_t max, limit; /* opts->max, and what it makes of b->n */
     unsigned depth;
     struct ang_buf scratch; /* decoded base64 */
     struct ang_buf seen;    /* a stack: one byte for every field and oneof of the messages that are open */

@@ -48,8 +48,8 @@ void json_add_double(struct ang_buf *b, double v) {
         return;
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof(text), "%.*g", digits, v);
-        if (strtod(text, NULL) == v)
-            break;
+        if (digits == 17 || strtod(text, NULL) == v)
+            break; /* 17 are always enough */
     }
     ang_buf_add_str(b, text);
 }
@@ -61,8 +61,8 @@ void json_add_float(struct ang_buf *b, float v) {
         return;
     for (int digits = 6; digits <= 9; digits++) {
         snprintf(text, sizeof(text), "%.*g", digits, (double)v);
-        if (strtof(text, NULL) == v)
-            break;
+        if (digits == 9 || strtof(text, NULL) == v)
+            break; /* 9 are always enough */
     }
     ang_buf_add_str(b, text);
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Prints the path of promtool; takes it out of Debian's package prometheus when there is none yet.  The package is not installed, for that
-# would start its server.
+# Prints the path of promtool; takes it out of Debian's package promtool (13) or prometheus (12) when there is none yet.  The latter is not
+# installed, for that would start its server.
 set -euo pipefail
 command -v promtool && exit 0
 dir=${XDG_CACHE_HOME:-$HOME/.cache}/angzarr/promtool
@@ -13,10 +13,10 @@ if [[ ! -x $dir/promtool ]]; then
     as_root=()
     ((EUID == 0)) || as_root=(sudo)
     cd "$part"
-    if ! { apt-get -q download prometheus || { "${as_root[@]}" apt-get -q update && apt-get -q download prometheus; }; } >"$log" 2>&1 ||
-        ! dpkg-deb -x prometheus_*.deb . >>"$log" 2>&1; then
+    get() { apt-get -q download promtool || apt-get -q download prometheus; }
+    if ! { get || { "${as_root[@]}" apt-get -q update && get; }; } >"$log" 2>&1 || ! dpkg-deb -x ./*.deb . >>"$log" 2>&1; then
         cat "$log" >&2
-        echo "promtool.sh: cannot get Debian's package prometheus, the output is above" >&2
+        echo "promtool.sh: cannot get Debian's package promtool or prometheus, the output is above" >&2
         exit 1
     fi
     mkdir tool

@@ -68,7 +68,7 @@ def test_facts_wait_for_their_turn_and_stand_on_what_is_before_them(make_system,
 
 def test_facts_need_no_free_call_of_the_business(make_system, gated):
     logic = gated()
-    system = make_system({"order": logic.address}, partitions=1, settings={"limits": {"calls": 2, "slow_calls": 1}}).up()
+    system = make_system({"order": logic.address}, partitions=1, settings={"limits": {"calls": 2, "slow_after": "30s"}}).up()
     client = system.client()
     logic.hold()
     jobs = [in_thread(lambda: client.do("order", new_root())) for _ in range(5)]

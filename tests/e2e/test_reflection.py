@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import threading
+import time
 
 import grpc
 import pytest
@@ -180,6 +181,10 @@ class Stream:
             self._ready.notify()
         return self
 
+    def left(self):
+        """How many requests are not sent yet."""
+        return len(self._waiting)
+
     def ask(self, **request):
         self.send(**request)
         return next(self.call)
@@ -289,16 +294,24 @@ def test_bad_bytes_end_the_stream(channel, raw):
 def test_a_request_over_the_limit(channel):
     for size in (1 << 20) + 1000, 3 << 20:  # a little over limits.message, and far over it
         stream = Stream(channel).send(file_containing_symbol="x" * size)
-        assert stream.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, stream.call.details()
+        assert stream.end() == grpc.StatusCode.RESOURCE_EXHAUSTED, stream.call.details()
     assert Stream(channel).files(file_by_filename="shop/money.proto") == ["shop/money.proto"]
 
 
-def test_many_requests_that_nobody_waits_for(channel):
-    """Sent all at once; the answers, a hundred times what may wait to be sent, come in the order of the requests."""
+def test_a_caller_that_does_not_read_is_not_read(channel):
+    """Requests sent all at once, and no answer taken: the server stops reading.  Then every answer comes, in the order of the requests."""
     stream = Stream(channel)
-    names = ["angzarr/types.proto", "shop/orders.proto"] * 4000
+    names = ["angzarr/types.proto", "shop/orders.proto"] * 1000
     for name in names:
-        stream.send(file_by_filename=name)
+        stream.send(host="h" * 10000, file_by_filename=name)
+    seen = {"left": None, "since": 0.0}
+
+    def stands():
+        if stream.left() != seen["left"]:
+            seen.update(left=stream.left(), since=time.monotonic())
+        return time.monotonic() > seen["since"] + 0.5 * SCALE
+    eventually(stands, 30)
+    assert 0 < stream.left() < len(names)
     for name in names:
         answer = next(stream.call)
         assert answer.original_request.file_by_filename == name

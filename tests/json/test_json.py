@@ -5,6 +5,7 @@ Where the judge differs from the specification (https://protobuf.dev/programming
 
 import json
 
+import pytest
 from google.protobuf import json_format, message as protobuf_message, unknown_fields
 
 from conftest import TYPES
@@ -141,6 +142,22 @@ def test_damaged_bytes(pipe, rng, messages):
             continue  # an Any of an unknown type, which we print raw
         assert drops_entries(pipe, message) or values(text) == values(want), (name, data.hex(), text.decode())
     assert accepted > 100
+
+
+REPLACED = {
+    "a string before another one": "0a020885 0a0161",
+    "a piece that the next one would complete": "1a020885 1a022001",
+    "another member of the oneof": "3a020885 2001",
+}
+
+
+@pytest.mark.parametrize("data", REPLACED.values(), ids=REPLACED)
+def test_what_is_replaced_is_read_all_the_same(pipe, data):
+    data = bytes.fromhex(data)
+    with pytest.raises(protobuf_message.DecodeError):
+        pipe.cls("rich.Tree").FromString(data)
+    [(ok, text)] = pipe.convert([("p", "rich.Tree", data)])
+    assert not ok, text
 
 
 def test_shuffled_members(pipe, rng, messages):

@@ -4,6 +4,7 @@ Only the standard library: the quick start and the benchmarks use this too.
 """
 
 import contextlib
+import itertools
 import os
 import random
 import re
@@ -52,7 +53,7 @@ class _Ports:
     FIRST = range(12000, 30000, SIZE)
 
     def __init__(self):
-        self.claim, self.range = None, None
+        self.claim, self.ports = None, None
 
     def _take(self):
         for first in random.sample(self.FIRST, len(self.FIRST)):
@@ -62,16 +63,17 @@ class _Ports:
             except OSError:
                 self.claim.close()
                 continue
-            self.range = range(first, first + self.SIZE)
-            return
-        self.range = range(self.FIRST.start, self.FIRST.stop)  # more runs than ranges: they share
+            return range(first, first + self.SIZE)
+        return range(self.FIRST.start, self.FIRST.stop)  # more runs than ranges: they share
 
     def find(self, count):
-        if self.range is None:
-            self._take()
+        if self.ports is None:
+            taken = self._take()
+            # In turn: one that was given and is not listened on yet is not given to another.
+            self.ports = itertools.cycle(random.sample(taken, len(taken)))
         found = []
         while len(found) < count:
-            port = random.choice(self.range)
+            port = next(self.ports)
             with socket.socket() as s:
                 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:

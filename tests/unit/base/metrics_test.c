@@ -88,7 +88,8 @@ static void assert_told(const char *line, bool expected) {
 }
 
 static void a_series_is_made_once(void **state) {
-    struct ang_counter *a = ang_counter_get(ANG_M_EVENTS, ANG_LABELS("a")), *b = ang_counter_get(ANG_M_EVENTS, ANG_LABELS("b"));
+    struct ang_counter *a = ang_counter_get(ANG_M_EVENTS, ANG_LABELS("a")),
+                       *b = ang_counter_get(ANG_M_EVENTS, ANG_LABELS("b"));
 
     assert_ptr_not_equal(a, b);
     assert_ptr_equal(a, ang_counter_get(ANG_M_EVENTS, ANG_LABELS("a")));
@@ -116,8 +117,9 @@ static void gauges_have_units_and_may_be_unknown(void **state) {
     static const struct {
         int64_t v;
         const char *text;
-    } rows[] = {{0, " 0\n"},           {1, " 0.000001\n"},    {1500000, " 1.5\n"}, {60000000, " 60\n"},
-                {-2500, " -0.0025\n"}, {10000000, " 10\n"}, {100, " 0.0001\n"},  {INT64_MAX, " 9223372036854.775807\n"}};
+    } rows[] = {
+        {0, " 0\n"},           {1, " 0.000001\n"},  {1500000, " 1.5\n"}, {60000000, " 60\n"},
+        {-2500, " -0.0025\n"}, {10000000, " 10\n"}, {100, " 0.0001\n"},  {INT64_MAX, " 9223372036854.775807\n"}};
     struct ang_gauge *g = ang_gauge_get(ANG_M_LOOKED, ANG_LABELS("d", "0"));
     char line[128];
 
@@ -138,8 +140,8 @@ static void histograms_are_cumulative(void **state) {
 
     for (size_t i = 0; i < h->n_bounds; i++)
         assert_true(i == 0 || h->bounds[i] > h->bounds[i - 1]);
-    ang_histogram_add(h, -5);       /* a clock was set back */
-    ang_histogram_add(h, 500);      /* bounds are inclusive */
+    ang_histogram_add(h, -5);  /* a clock was set back */
+    ang_histogram_add(h, 500); /* bounds are inclusive */
     ang_histogram_add(h, 501);
     ang_histogram_add(h, 30000000);
     ang_histogram_add(h, 30000001);
@@ -185,7 +187,8 @@ static void sources_are_asked_until_they_are_removed(void **state) {
 }
 
 static void the_process_is_told(void **state) {
-    static const char *const names[] = {"start_time_seconds", "uptime_seconds", "cpu_seconds_total", "resident_memory_bytes", "open_fds"};
+    static const char *const names[] = {"start_time_seconds", "uptime_seconds", "cpu_seconds_total",
+                                        "resident_memory_bytes", "open_fds"};
     char *text = told(), name[128];
 
     for (size_t i = 0; i < ANG_COUNT(names); i++) {

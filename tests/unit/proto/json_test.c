@@ -281,6 +281,30 @@ static void test_sizes_are_bounded(void **state) {
     ang_buf_fini(&out);
 }
 
+/* Pieces within pieces are put together at every level: a message must not take a hundred times its size. */
+static void test_pieces_are_bounded(void **state) {
+    struct ang_buf message = {0}, list = {0}, out = {0};
+    struct ang_json_opts opts = {.max = 20000};
+    struct ang_err *er;
+
+    ang_buf_reserve(&list, 8000);
+    memset(list.p, 'a', 8000);
+    list.n = 8000;
+    ang_wire_put_bytes(&message, 3, ang_buf_slice(&list)); /* a Value that is a string */
+    for (int i = 0; i < 5; i++) {
+        ang_buf_clear(&list);
+        ang_wire_put_bytes(&list, 1, ang_buf_slice(&message)); /* in a ListValue */
+        ang_buf_clear(&message);
+        ang_wire_put_bytes(&message, 6, ang_buf_slice(&list)); /* in a Value, in two pieces */
+        ang_wire_put_bytes(&message, 6, ANG_SLICE_NONE);
+    }
+    er = ang_json_print(type_of("google.protobuf.Value"), ang_buf_slice(&message), &opts, &out);
+    assert_error(er, ANG_E_TOO_BIG, "[0][0]: more than 20000 bytes of messages in pieces");
+    ang_buf_fini(&message);
+    ang_buf_fini(&list);
+    ang_buf_fini(&out);
+}
+
 static void test_depth_is_bounded(void **state) {
     struct ang_buf text = {0}, out = {0};
     struct ang_err *er;
@@ -310,6 +334,7 @@ int main(void) {
         cmocka_unit_test(test_bad_text_is_named),
         cmocka_unit_test(test_lay_out),
         cmocka_unit_test(test_sizes_are_bounded),
+        cmocka_unit_test(test_pieces_are_bounded),
         cmocka_unit_test(test_depth_is_bounded),
         cmocka_unit_test(test_strings_for_others),
     };
