@@ -14,7 +14,8 @@ static const char usage[] =
     "Roles\n"
     "  standalone   gateway and workers in one process, on the embedded log or on Kafka\n"
     "  aggregate    a worker: owns partitions, calls the business logic, commits events (Kafka)\n"
-    "  gateway      takes commands and queries from clients (Kafka)\n"
+    "  gateway      takes commands and queries from clients, streams events to them (Kafka)\n"
+    "  stream       queries and streams of events alone, apart from the commands (Kafka)\n"
     "The role may also be the name it is called by: angzarr-aggregate is angzarr aggregate.\n"
     "\n"
     "Configuration: --config FILE, else $ANGZARR_CONFIG, else ./angzarr.yaml.  `angzarr reference settings` lists every\n"
@@ -36,6 +37,7 @@ static const struct {
     {"standalone", ROLE_STANDALONE},
     {"aggregate", ROLE_AGGREGATE},
     {"gateway", ROLE_GATEWAY},
+    {"stream", ROLE_STREAM},
 };
 
 static int wrong_usage(const char *what, const char *arg) {
