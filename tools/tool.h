@@ -21,6 +21,7 @@
 
 #include "base/base.h"
 #include "base/settings.h"
+#include "base/uuid.h"
 #include "proto/json.h"
 #include "proto/types.h"
 #include "rpc/rpc.h"
@@ -53,11 +54,11 @@ struct tool_opt {
 
 /* Options that several tools have in the same way. */
 enum {
-    TOOL_OUTPUT = 1,   /* -o, --output table|json */
-    TOOL_CONFIG = 2,   /* --config FILE */
-    TOOL_ADDRESS = 4,  /* --address HOST:PORT of a gateway */
-    TOOL_TIMEOUT = 8,  /* --timeout TIME */
-    TOOL_TYPES = 16    /* --descriptors FILE, several times */
+    TOOL_OUTPUT = 1,  /* -o, --output table|json */
+    TOOL_CONFIG = 2,  /* --config FILE */
+    TOOL_ADDRESS = 4, /* --address HOST:PORT of a gateway */
+    TOOL_TIMEOUT = 8, /* --timeout TIME */
+    TOOL_TYPES = 16   /* --descriptors FILE, several times */
 };
 
 struct tool_usage {
