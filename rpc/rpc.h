@@ -172,6 +172,8 @@ struct ang_rpc_req {
     size_t n_meta;
     void (*done)(void *arg, const struct ang_rpc_result *res); /* exactly once, loop thread, never from inside start */
     void (*message)(void *arg, struct ang_slice msg);          /* server streams: each message; NULL for a unary call */
+    void (*begun)(void *arg); /* server streams: the callee has begun to answer: at most once, before the first message; rarely also
+                                 when it fails instead; may be NULL */
     void *arg;
 };
 /* Loop thread. The call is valid until done has run. */
