@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "tools/tool.h"
 
@@ -235,6 +237,13 @@ bool tool_begin(const struct tool_usage *usage, int argc, char **argv, int *ret_
     return (*ret_rc != ANG_TOOL_DONE);
 }
 
+/* Writing to a pipe fails in one way: its reader has gone. */
+static bool into_pipe(void) {
+    struct stat st;
+
+    return (fstat(STDOUT_FILENO, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)));
+}
+
 int tool_end(int rc) {
     const bool written = fflush(stdout) == 0 && !ferror(stdout);
 
@@ -244,7 +253,7 @@ int tool_end(int rc) {
     free(tool.descriptors.items);
     tool.operands = NULL;
     tool.descriptors = (struct tool_list){NULL, 0};
-    if (!written && rc == ANG_TOOL_DONE) {
+    if (!written && rc == ANG_TOOL_DONE && !into_pipe()) {
         tool_say("what was asked for cannot be written to standard output: %s", strerror(errno));
         rc = ANG_TOOL_FAILED;
     }

@@ -10,15 +10,25 @@ struct tool_table {
     size_t n_cells;
 };
 
-/* Of what may come from outside nothing may reach the terminal that it would obey. */
+/* A terminal obeys U+0000 to U+001F, and U+007F to U+009F, which are two bytes in UTF-8. */
+static bool obeyed(struct ang_slice s, size_t i) {
+    const uint8_t c = s.p[i];
+
+    return (c < 0x20 || c == 0x7f || (c == 0xc2 && i + 1 < s.n && s.p[i + 1] >= 0x80 && s.p[i + 1] < 0xa0));
+}
+
+void tool_add_shown(struct ang_buf *b, struct ang_slice text) {
+    for (size_t i = 0; i < text.n; i++)
+        if (obeyed(text, i))
+            ang_buf_addf(b, "\\x%02x", text.p[i]);
+        else
+            ang_buf_add_u8(b, text.p[i]);
+}
+
 static char *shown(const char *text) {
     struct ang_buf b = {NULL, 0, 0};
 
-    for (const char *c = text; *c != '\0'; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            ang_buf_addf(&b, "\\x%02x", (unsigned)(unsigned char)*c);
-        else
-            ang_buf_add(&b, c, 1);
+    tool_add_shown(&b, ang_slice_str(text));
     ang_buf_add_u8(&b, '\0');
     return ((char *)b.p);
 }
@@ -105,4 +115,8 @@ void tool_line(struct ang_slice line) {
     (void)fwrite(line.p, 1, line.n, stdout);
     putchar('\n');
     fflush(stdout);
+}
+
+bool tool_unread(void) {
+    return (ferror(stdout) != 0);
 }

@@ -87,7 +87,8 @@ extern struct tool tool;
 /* Reads the command line into `tool` and what the options point to.  True: the tool ends with *ret_rc (0 after --help).  Operands and
  * options may stand in any order; "--" ends the options. */
 bool tool_begin(const struct tool_usage *usage, int argc, char **argv, int *ret_rc);
-/* Frees what belongs to the run, flushes stdout: FAILED, and words, when it cannot be written.  Returns rc otherwise. */
+/* Frees what belongs to the run, flushes stdout: FAILED, and words, when it cannot be written; a reader that has seen enough (`| head -1`)
+ * is no failure.  Returns rc otherwise. */
 int tool_end(int rc);
 
 /* ---- mistakes and errors (say.c) ---- */
@@ -119,11 +120,15 @@ struct tool_call {
     struct ang_slice request;
     const struct ang_meta *meta;
     size_t n_meta;
-    int64_t timeout_ms; /* ANG_NEVER: until it ends or is interrupted */
+    /* Unary: the call's deadline.  Streams: for how long nothing may come; one that is watched: until it has begun.  ANG_NEVER: no limit */
+    int64_t timeout_ms;
     /* Streams: each message, on another thread than the caller's, one at a time, while the caller waits.  NULL: unary.  False: enough, the
      * call is cancelled and counts as done. */
     bool (*message)(void *arg, struct ang_slice msg);
+    /* Streams: the server has begun to answer, maybe long before there is a message; on that other thread too.  May be NULL */
+    void (*begun)(void *arg);
     void *arg;
+    int64_t until_ms; /* streams: it is ended then, and that is DONE; monotonic, 0: never */
     /* A stream that is watched: SIGINT and SIGTERM are its proper end, DONE. */
     bool watch;
     /* What else to say when it was interrupted or nobody answered: "it may have been stored: …"; NULL: nothing */
@@ -132,9 +137,11 @@ struct tool_call {
     uint32_t quiet;
 };
 /* Calls and waits.  DONE: the answer has code OK (or the stream was ended by us).  Else it has said, e.g., "angzarr send:
- * 127.0.0.1:1316: FAILED_PRECONDITION: …" and returns FAILED; NO_ANSWER for UNAVAILABLE and DEADLINE_EXCEEDED; INTERRUPTED.  The answer
- * is filled in every case. */
+ * 127.0.0.1:1316: FAILED_PRECONDITION: …" and returns FAILED; NO_ANSWER for UNAVAILABLE, DEADLINE_EXCEEDED and CANCELLED; INTERRUPTED.
+ * The answer is filled in every case.  A second signal ends the process at once. */
 int tool_call(const struct tool_call *call, struct tool_answer *ret);
+/* The same words, for who has kept them quiet. */
+void tool_say_answer(const struct tool_call *call, const struct tool_answer *a);
 void tool_answer_fini(struct tool_answer *a);
 /* True once SIGINT or SIGTERM has come; waits up to timeout_ms for it.  For loops of one's own. */
 bool tool_interrupted(int64_t timeout_ms);
@@ -144,6 +151,8 @@ bool tool_interrupted(int64_t timeout_ms);
  * then asked of the reflection of the gateway and of each business_logic address, in this order; what nobody knew is not asked for again
  * for 5 s.  *ret_type is NULL when nobody knows it; an exit code when a file that was named cannot be used. */
 int tool_type(struct ang_slice name, const struct ang_type **ret_type);
+/* Reads the files that were named, before anything is asked or sent; tool_type would at its first call. */
+int tool_types_load(void);
 /* Where the last tool_type looked, for the message that it is not there: "orders.pb, reflection of 127.0.0.1:1316 (UNIMPLEMENTED …)" */
 const char *tool_types_asked(void);
 /* Appends a message of ours ("angzarr.EventBook") as one line of JSON, after the types of all Anys in it were looked for: those that nobody
@@ -170,6 +179,10 @@ void tool_table_print(struct tool_table *t, uint32_t right);
 void tool_table_free(struct tool_table *t);
 /* A line on stdout, flushed: for streams, also into a pipe. */
 void tool_line(struct ang_slice line);
+/* Appends text from outside; what a terminal would obey becomes \xNN. */
+void tool_add_shown(struct ang_buf *b, struct ang_slice text);
+/* Nobody reads standard output any more, or it cannot be written: there is no use in going on. */
+bool tool_unread(void);
 
 /* ---- the tools ---- */
 int tool_send(int argc, char **argv);

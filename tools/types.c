@@ -111,6 +111,10 @@ static int begin(void) {
     return (er == NULL ? rc : tool_fail(&er));
 }
 
+int tool_types_load(void) {
+    return (begin());
+}
+
 /* ---- asking servers ---- */
 static void ask(const char *address, struct ang_slice name) {
     struct ang_buf set = {NULL, 0, 0};
