@@ -273,12 +273,13 @@ int tool_call(const struct tool_call *call, struct tool_answer *ret) {
     ang_loop_start(w.loop);
     ang_loop_call(w.loop, start, &w);
     if (w.er != NULL)
-        rc = tool_fail(&w.er);
+        rc = tool_misuse("%s", w.er->msg);
     else {
         rc = result(&w, await(&w));
         ang_loop_call(w.loop, close_channel, &w);
     }
     ang_loop_stop(w.loop);
+    ang_err_free(&w.er);
     close(w.over);
     return (rc);
 }

@@ -87,7 +87,7 @@ int tool_payload(const struct ang_wire_any *any, struct ang_buf *ret_type, struc
     if (type != NULL)
         er = ang_json_print(type, any->value, &opts, ret_json);
     if (er != NULL)
-        ang_buf_addf(ret_json, "(%zu bytes that are not what the type says: %s)", any->value.n, er->msg);
+        ang_buf_addf(ret_json, "(%zu bytes that are no %s)", any->value.n, ang_type_name(type));
     else if (type == NULL && any->raw.p != NULL)
         ang_buf_addf(ret_json, "(%zu bytes)", any->value.n);
     end_text(ret_json);

@@ -25,7 +25,7 @@ static const struct tool_opt opts[] = {
      TOOL_FLAG, &q.book},
     {"from", 0, "N", "events from this sequence on", TOOL_NUMBER, &q.selection.from},
     {"to", 0, "N", "events up to this sequence, this one too", TOOL_NUMBER, &q.selection.to},
-    {"sequences", 0, "N,N,…", "these events", TOOL_TEXT, &q.selection.sequences},
+    {"sequences", 0, "N,N", "these events", TOOL_TEXT, &q.selection.sequences},
     {"as-of", 0, "N|TIME",
      "events up to this sequence, or up to this time (2026-01-31T12:00:00Z; all of the\n"
      "last millisecond, or microsecond, that it names)",

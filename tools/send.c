@@ -115,7 +115,7 @@ static int unknown_type(const char *name) {
              "  --descriptors FILE names a set that has it: protoc --include_imports --descriptor_set_out=FILE …\n"
              "  or give the encoded bytes with --raw-file",
              name, tool_types_asked());
-    return (ANG_TOOL_USAGE);
+    return (tool_types_unanswered() ? ANG_TOOL_NO_ANSWER : ANG_TOOL_USAGE);
 }
 
 /* Where the JSON comes from stands before what is wrong with it. */

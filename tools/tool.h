@@ -155,6 +155,8 @@ int tool_type(struct ang_slice name, const struct ang_type **ret_type);
 int tool_types_load(void);
 /* Where the last tool_type looked, for the message that it is not there: "orders.pb, reflection of 127.0.0.1:1316 (UNIMPLEMENTED …)" */
 const char *tool_types_asked(void);
+/* A server that it asked did not answer: it may know the type. */
+bool tool_types_unanswered(void);
 /* Appends a message of ours ("angzarr.EventBook") as one line of JSON, after the types of all Anys in it were looked for: those that nobody
  * knows are {"@type": …, "value": base64}.  An exit code when the bytes are no such message. */
 int tool_json(const char *type, struct ang_slice bytes, struct ang_buf *ret);

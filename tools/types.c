@@ -30,6 +30,7 @@ static struct {
     struct miss *misses;
     size_t n_misses;
     struct ang_buf asked; /* for people */
+    bool unanswered;
 } t;
 
 /* ---- the pool ---- */
@@ -126,6 +127,7 @@ static void ask(const char *address, struct ang_slice name) {
         er = add_set(where, &set);
         free(where);
     }
+    t.unanswered |= er != NULL && er->code == ANG_E_TIMEOUT;
     note("reflection of %s%s%s%s", address, er == NULL ? "" : " (", er == NULL ? "" : er->msg, er == NULL ? "" : ")");
     ang_err_free(&er);
     ang_buf_fini(&set);
@@ -137,6 +139,7 @@ static const struct ang_type *ask_all(struct ang_slice name) {
     const char *gateway = tool_gateway(&rc);
 
     ang_buf_clear(&t.asked);
+    t.unanswered = false;
     for (size_t i = 0; i < t.n_sets; i++)
         note("%s", t.sets[i].where);
     if (gateway != NULL)
@@ -189,6 +192,10 @@ const char *tool_types_asked(void) {
     ang_buf_add_u8(&t.asked, '\0');
     t.asked.n--;
     return (t.asked.n == 0 ? "nowhere: no gateway and no configuration" : (const char *)t.asked.p);
+}
+
+bool tool_types_unanswered(void) {
+    return (t.unanswered);
 }
 
 /* ---- JSON ---- */
