@@ -40,15 +40,17 @@ static void take_signal(void) {
     ANG_PT(pthread_sigmask(SIG_UNBLOCK, &set, NULL));
 }
 
-/* Waits until fd is readable, or a signal has come; true: fd is. */
-static bool wait_for(int fd, int64_t timeout_ms) {
-    struct pollfd fds[] = {{.fd = fd, .events = POLLIN}, {.fd = signals(), .events = POLLIN}};
+/* Waits until fd is readable, or a signal has come; true: fd is.  Or until nobody reads standard output any more, when out is that. */
+static bool wait_for(int fd, int out, int64_t timeout_ms) {
+    struct pollfd fds[] = {{.fd = fd, .events = POLLIN}, {.fd = signals(), .events = POLLIN}, {.fd = out}};
     int n;
 
-    if (timeout_ms < 0 || interrupted)
+    if (interrupted) {
         timeout_ms = 0;
+        fds[1].fd = -1;
+    }
     do
-        n = poll(fds, interrupted ? 1 : 2, timeout_ms > INT32_MAX ? -1 : (int)timeout_ms);
+        n = poll(fds, 3, timeout_ms > INT32_MAX ? -1 : timeout_ms < 0 ? 0 : (int)timeout_ms);
     while (n < 0 && errno == EINTR);
     if (n > 0 && fds[1].revents != 0)
         take_signal();
@@ -56,7 +58,7 @@ static bool wait_for(int fd, int64_t timeout_ms) {
 }
 
 bool tool_interrupted(int64_t timeout_ms) {
-    (void)wait_for(-1, timeout_ms);
+    (void)wait_for(-1, -1, timeout_ms);
     return (interrupted);
 }
 
@@ -77,7 +79,7 @@ struct waiting {
     atomic_bool begun, busy; /* busy: with a message, maybe because what we print is not taken */
 };
 
-enum end { END_OVER, END_SIGNAL, END_TIME, END_SILENCE };
+enum end { END_OVER, END_SIGNAL, END_TIME, END_UNREAD, END_SILENCE };
 
 static void tell_over(struct waiting *w) {
     const uint64_t one = 1;
@@ -105,9 +107,10 @@ static void begun(void *arg) {
 
     ANG_CAST(w, arg, TOOL_WAITING_MAGIC);
     w->last_ms = ang_now_ms();
+    if (w->enough || w->call->begun == NULL)
+        return;
     w->begun = true;
-    if (!w->enough && w->call->begun != NULL)
-        w->call->begun(w->call->arg);
+    w->call->begun(w->call->arg);
 }
 
 static void message(void *arg, struct ang_slice msg) {
@@ -122,6 +125,7 @@ static void message(void *arg, struct ang_slice msg) {
         ang_rpc_call_cancel(w->rpc);
     }
     w->last_ms = ang_now_ms();
+    w->begun = true;
     w->busy = false;
 }
 
@@ -174,15 +178,18 @@ static int64_t silent_at(const struct waiting *w) {
 
 static enum end watch(struct waiting *w) {
     const int64_t end_at = w->call->until_ms == 0 ? ANG_NEVER : w->call->until_ms;
+    const int out = w->call->watch ? STDOUT_FILENO : -1;
 
     for (;;) {
-        const int64_t now_ms = ang_now_ms(), silent = silent_at(w), next = silent < end_at ? silent : end_at;
-        if (wait_for(w->over, next == ANG_NEVER ? ANG_NEVER : next - now_ms))
+        const int64_t silent = silent_at(w), next = silent < end_at ? silent : end_at;
+        if (wait_for(w->over, out, next == ANG_NEVER ? ANG_NEVER : next - ang_now_ms()))
             return (END_OVER);
         if (interrupted)
             return (END_SIGNAL);
         if (ang_now_ms() >= end_at)
             return (END_TIME);
+        if (w->call->watch && tool_unread())
+            return (END_UNREAD);
         if (ang_now_ms() >= silent_at(w))
             return (END_SILENCE);
     }
@@ -232,9 +239,14 @@ void tool_say_answer(const struct tool_call *c, const struct tool_answer *a) {
     ang_buf_fini(&words);
 }
 
-static int say_end(const struct tool_call *c, const struct tool_answer *a) {
-    if (a->code >= 32 || (c->quiet & 1u << a->code) == 0)
-        tool_say_answer(c, a);
+static int say_end(const struct waiting *w) {
+    const struct tool_answer *a = w->answer;
+    struct tool_call c = *w->call;
+
+    if (w->begun) /* it was: we have seen what came of it */
+        c.doubt = NULL;
+    if (a->code >= 32 || (c.quiet & 1u << a->code) == 0)
+        tool_say_answer(&c, a);
     return (unanswered(a) ? ANG_TOOL_NO_ANSWER : ANG_TOOL_FAILED);
 }
 
@@ -250,13 +262,13 @@ static void note_silence(const struct waiting *w) {
 static int result(const struct waiting *w, enum end end) {
     const struct tool_call *c = w->call;
 
-    if (w->answer->code == ANG_OK || w->enough || end == END_TIME)
+    if (w->answer->code == ANG_OK || w->enough || end == END_TIME || end == END_UNREAD)
         return (ANG_TOOL_DONE);
     if (end == END_SILENCE)
         note_silence(w);
     if (end != END_SIGNAL)
-        return (say_end(c, w->answer));
-    if (c->watch)
+        return (say_end(w));
+    if (c->watch && (w->begun || c->doubt == NULL))
         return (ANG_TOOL_DONE);
     tool_say("interrupted%s%s", c->doubt == NULL ? "" : ": ", c->doubt == NULL ? "" : c->doubt);
     return (ANG_TOOL_INTERRUPTED);

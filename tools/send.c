@@ -322,10 +322,8 @@ static int execute_stream(struct tool_call *call) {
     call->message = message;
     call->watch = true;
     rc = tool_call(call, &answer);
-    if (rc == ANG_TOOL_DONE && !s.answered && answer.code != ANG_OK) {
-        tool_say("interrupted: %s", s.doubt);
-        rc = ANG_TOOL_INTERRUPTED;
-    }
+    if (rc == ANG_TOOL_DONE && !s.answered && answer.code == ANG_OK)
+        tool_say("no events were stored");
     if (rc == ANG_TOOL_FAILED)
         say_right_sequence(&answer);
     if (rc == ANG_TOOL_DONE)

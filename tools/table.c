@@ -1,6 +1,8 @@
 /* Tables and lines on standard output. */
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "tools/tool.h"
 
@@ -118,5 +120,7 @@ void tool_line(struct ang_slice line) {
 }
 
 bool tool_unread(void) {
-    return (ferror(stdout) != 0);
+    struct pollfd out = {.fd = STDOUT_FILENO}; /* of a pipe: POLLERR when there is no reader */
+
+    return (ferror(stdout) != 0 || poll(&out, 1, 0) > 0);
 }

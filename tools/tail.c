@@ -209,7 +209,7 @@ static bool passes(uint32_t code) {
 }
 
 static bool over(void) {
-    return (t.enough || tool_interrupted(0) || (t.until_ms != 0 && ang_now_ms() >= t.until_ms));
+    return (t.enough || tool_unread() || tool_interrupted(0) || (t.until_ms != 0 && ang_now_ms() >= t.until_ms));
 }
 
 /* One call.  True: once more. */

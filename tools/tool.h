@@ -120,7 +120,8 @@ struct tool_call {
     struct ang_slice request;
     const struct ang_meta *meta;
     size_t n_meta;
-    /* Unary: the call's deadline.  Streams: for how long nothing may come; one that is watched: until it has begun.  ANG_NEVER: no limit */
+    /* Unary: the call's deadline.  Streams: for how long nothing may come; one that is watched: until it has begun, which is when its
+     * first message has come, or before that when `begun` is given.  ANG_NEVER: no limit */
     int64_t timeout_ms;
     /* Streams: each message, on another thread than the caller's, one at a time, while the caller waits.  NULL: unary.  False: enough, the
      * call is cancelled and counts as done. */
@@ -129,7 +130,8 @@ struct tool_call {
     void (*begun)(void *arg);
     void *arg;
     int64_t until_ms; /* streams: it is ended then, and that is DONE; monotonic, 0: never */
-    /* A stream that is watched: SIGINT and SIGTERM are its proper end, DONE. */
+    /* A stream that is watched: SIGINT, SIGTERM and a reader of standard output who goes away are its proper end, DONE.  If there is a
+     * doubt, signals are that only once it has begun. */
     bool watch;
     /* What else to say when it was interrupted or nobody answered: "it may have been stored: …"; NULL: nothing */
     const char *doubt;
