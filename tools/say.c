@@ -45,7 +45,10 @@ static int code_of(const struct ang_err *er) {
 int tool_fail(struct ang_err **er) {
     const int rc = code_of(*er);
 
-    tool_say("%s\n  %s", (*er)->msg, ang_err_todo((*er)->code));
+    if ((*er)->cls == ANG_BAD_INPUT) /* the message names what is wrong */
+        tool_say("%s", (*er)->msg);
+    else
+        tool_say("%s\n  %s", (*er)->msg, ang_err_todo((*er)->code));
     ang_err_free(er);
     return (rc);
 }

@@ -173,7 +173,7 @@ static void make_book(void) {
     char *url = strchr(name, '/') != NULL ? ang_strdup(name) : ang_sprintf(URL "%s", name);
 
     ang_wire_put_uint(&page, 1, s.sequence.value);
-    ang_wire_put_any(&page, 2, ang_slice_str(url), ang_buf_slice(&s.payload));
+    ang_wire_put_any(&page, 3, ang_slice_str(url), ang_buf_slice(&s.payload));
     tool_put_cover(&s.book, 1, &c);
     ang_wire_put_bytes(&s.book, 2, ang_buf_slice(&page));
     ang_buf_fini(&page);

@@ -188,16 +188,18 @@ static int64_t pause_ms(int64_t last_ms) {
     return (last_ms * 2 > PAUSE_MAX_MS ? PAUSE_MAX_MS : last_ms * 2);
 }
 
-static void say_lost(const struct tool_call *call, const struct tool_answer *a) {
+static void say_lost(const struct tool_answer *a) {
     const int64_t now_ms = ang_now_ms();
+    struct ang_buf why = {NULL, 0, 0};
 
     if (now_ms - t.said_ms < (t.standing ? SAY_EVERY_MS : STILL_MS))
         return;
     t.said_ms = now_ms;
-    if (a->code == ANG_OK)
-        tool_say("%s has ended the stream; it is asked again", t.address);
-    else
-        tool_say_answer(call, a);
+    tool_add_shown(&why, ang_buf_slice(&a->msg));
+    ang_buf_add_u8(&why, '\0');
+    tool_say("%s %s (%s%s%s): trying again", t.standing ? "lost" : "still without", t.address, ang_code_name(a->code),
+             why.n > 1 ? ": " : "", (const char *)why.p);
+    ang_buf_fini(&why);
 }
 
 /* It ended in a way that another server, or the same a little later, may not repeat. */
@@ -236,7 +238,7 @@ static bool follow(int *ret_rc) {
     if (over()) {
         *ret_rc = t.rc;
     } else if (t.stood && passes(answer.code)) {
-        say_lost(&call, &answer);
+        say_lost(&answer);
         again = true;
     } else if (answer.code < 32 && (QUIET & BIT(answer.code)) != 0) {
         tool_say_answer(&call, &answer);

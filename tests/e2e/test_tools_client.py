@@ -354,7 +354,7 @@ def test_a_long_history_and_a_reader_who_has_seen_enough(client, tools):
     for i in range(2):
         client.do("order", root, 700 * i, n=700, data=b"x" * 1000)
     tools.fails(1, "RESOURCE_EXHAUSTED", "query", "order", text(root), "--book")
-    assert len(re.findall(r"^ +\d+  \S+Z ", tools.ok("query", "order", text(root)), re.M)) == 1400
+    assert len(re.findall(r"^ *\d+  \S+Z ", tools.ok("query", "order", text(root)), re.M)) == 1400
     for args in (["query", "order", text(root)], ["tail", "order", text(root), "--from-start"]):
         process = subprocess.Popen(tools.argv(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert process.stdout.readline()
