@@ -189,6 +189,7 @@ static const struct ang_rpc_method not_yet_gateway[] = {
     {"/angzarr.EventQuery/GetAggregateRoots", ANG_RPC_SERVER_STREAM, not_yet},
     {"/angzarr.EventQuery/Synchronize", ANG_RPC_BIDI_STREAM, not_yet},
     {"/angzarr.EventStream/Subscribe", ANG_RPC_SERVER_STREAM, not_yet},
+    {"/angzarr.ext.EventTail/Follow", ANG_RPC_SERVER_STREAM, not_yet},
 };
 static const struct ang_rpc_method not_yet_stream[] = {
     {"/angzarr.EventQuery/GetEventBook", ANG_RPC_UNARY, not_yet},
@@ -196,6 +197,7 @@ static const struct ang_rpc_method not_yet_stream[] = {
     {"/angzarr.EventQuery/GetAggregateRoots", ANG_RPC_SERVER_STREAM, not_yet},
     {"/angzarr.EventQuery/Synchronize", ANG_RPC_BIDI_STREAM, not_yet},
     {"/angzarr.EventStream/Subscribe", ANG_RPC_SERVER_STREAM, not_yet},
+    {"/angzarr.ext.EventTail/Follow", ANG_RPC_SERVER_STREAM, not_yet},
 };
 static const struct ang_rpc_method not_yet_worker[] = {
     {"/angzarr.EventQuery/GetEventBook", ANG_RPC_UNARY, not_yet},

@@ -20,7 +20,7 @@ struct ang_held {
 struct ang_ears {
     unsigned magic;
 #define ANG_EARS_MAGIC 0xea450001
-    struct ang_table by_correlation, by_root;
+    struct ang_table by_correlation, by_root, by_domain;
     struct ang_listener *next; /* to be told: moved on when that one is removed */
     struct ang_held *held;
     struct ang_buf scratch;
@@ -119,8 +119,10 @@ void ang_ears_free(struct ang_ears *e) {
     ANG_CHECK(e, ANG_EARS_MAGIC);
     AZ(e->by_correlation.n);
     AZ(e->by_root.n);
+    AZ(e->by_domain.n);
     ang_table_fini(&e->by_correlation);
     ang_table_fini(&e->by_root);
+    ang_table_fini(&e->by_domain);
     ang_buf_fini(&e->scratch);
     held_unref(e->held);
     e->magic = 0;
@@ -170,10 +172,20 @@ static struct ang_slice root_key(struct ang_ears *e, const struct ang_domain *do
     return (ang_buf_slice(&e->scratch));
 }
 
+/* Borrows it. */
+static struct ang_slice domain_key(const struct ang_domain *const *domain) {
+    return (ang_slice_of(domain, sizeof *domain));
+}
+
 void ang_listen_root(struct ang_ears *e, struct ang_listener *l, const struct ang_domain *domain,
                      const uint8_t root[16], struct ang_slice edition) {
     ANG_CHECK(e, ANG_EARS_MAGIC);
     listen(&e->by_root, l, root_key(e, domain, root, edition));
+}
+
+void ang_listen_domain(struct ang_ears *e, struct ang_listener *l, const struct ang_domain *domain) {
+    ANG_CHECK(e, ANG_EARS_MAGIC);
+    listen(&e->by_domain, l, domain_key(&domain));
 }
 
 void ang_listen_stop(struct ang_ears *e, struct ang_listener *l) {
@@ -257,6 +269,13 @@ static void tell_root(struct ang_ears *e, struct ang_heard *h) {
     tell(e, &e->by_root, root_key(e, h->domain, root, edition), h);
 }
 
+static void tell_domain(struct ang_ears *e, struct ang_heard *h) {
+    const struct ang_domain *const all = NULL;
+
+    tell(e, &e->by_domain, domain_key(&h->domain), h);
+    tell(e, &e->by_domain, domain_key(&all), h);
+}
+
 void ang_ears_tell(struct ang_ears *e, const struct ang_domain *domain, const struct ang_rec *rec) {
     struct ang_heard h = {.domain = domain, .rec = rec, .state = ANG_HEARD_RAW};
     struct ang_slice id;
@@ -271,5 +290,7 @@ void ang_ears_tell(struct ang_ears *e, const struct ang_domain *domain, const st
     }
     if (e->by_root.n > 0)
         tell_root(e, &h);
+    if (e->by_domain.n > 0)
+        tell_domain(e, &h);
     ang_shared_unref(h.shared);
 }

@@ -2,6 +2,7 @@
  *
  *      record --correlation-id header--> ear --> listener, listener        Subscribe, ExecuteStream, Synchronize by correlation id
  *             --root in its key--------> ear --> listener                  Synchronize of an aggregate
+ *             --its topic--------------> ear --> listener                  Follow
  *
  * A record is looked up by what stands beside its value; only one that somebody listens to is decoded, once for all of them, and its bytes
  * are shared by those who pass it on.  Loop thread; the bytes are let go on any. */
@@ -61,6 +62,7 @@ void ang_ears_free(struct ang_ears *e); /* nobody listens; accepts NULL */
 void ang_listen_correlation(struct ang_ears *e, struct ang_listener *l, struct ang_slice id);
 void ang_listen_root(struct ang_ears *e, struct ang_listener *l, const struct ang_domain *domain,
                      const uint8_t root[16], struct ang_slice edition);
+void ang_listen_domain(struct ang_ears *e, struct ang_listener *l, const struct ang_domain *domain); /* NULL: all */
 void ang_listen_stop(struct ang_ears *e, struct ang_listener *l); /* no-op when it listens to nothing */
 /* Tells of a record of the domain's event topic. */
 void ang_ears_tell(struct ang_ears *e, const struct ang_domain *domain, const struct ang_rec *rec);

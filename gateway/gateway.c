@@ -24,15 +24,17 @@ static const struct ang_rpc_method methods[] = {
     {"/angzarr.EventQuery/GetAggregateRoots", ANG_RPC_SERVER_STREAM, ang_roots_get},
     {"/angzarr.EventQuery/Synchronize", ANG_RPC_BIDI_STREAM, ang_sync_begin},
     {"/angzarr.EventStream/Subscribe", ANG_RPC_SERVER_STREAM, ang_stream_subscribe},
+    {"/angzarr.ext.EventTail/Follow", ANG_RPC_SERVER_STREAM, ang_stream_follow},
 };
 static const char *const services[] = {"",
                                        "angzarr.CommandGateway",
                                        "angzarr.BusinessCoordinator",
                                        "angzarr.AggregateCoordinator",
                                        "angzarr.EventQuery",
-                                       "angzarr.EventStream"};
+                                       "angzarr.EventStream",
+                                       "angzarr.ext.EventTail"};
 /* What the role `stream` has of them. */
-static const char *const stream_services[] = {"angzarr.EventQuery", "angzarr.EventStream"};
+static const char *const stream_services[] = {"angzarr.EventQuery", "angzarr.EventStream", "angzarr.ext.EventTail"};
 
 static bool serves(const struct ang_gateway *g, const char *service, size_t n) {
     size_t i;

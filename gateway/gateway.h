@@ -22,7 +22,7 @@ struct ang_gateway_conf {
     struct ang_log *log;
     struct ang_topology *topology;
     const char *address; /* to listen on */
-    bool streams_only;   /* EventQuery and EventStream alone, no commands: the role `stream` */
+    bool streams_only;   /* EventQuery, EventStream and EventTail alone, no commands: the role `stream` */
     struct ang_worker *local; /* the worker of this process: answers and queries go straight to it; NULL: found through `owners` */
 };
 /* Binds the address at once; commands and queries are taken from then on (health is set by the caller). */

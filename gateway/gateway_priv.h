@@ -115,8 +115,22 @@ void ang_query_end_all(struct ang_gateway *g, uint32_t code, const char *msg);
 void ang_roots_get(void *arg, struct ang_rpc *rpc, struct ang_slice request);
 void ang_roots_end_all(struct ang_gateway *g, uint32_t code, const char *msg);
 
-/* ---- stream.c: Subscribe, ExecuteStream ---- */
+/* ---- filter.c: which events Subscribe and Follow ask for ---- */
+struct ang_filter { /* borrows the request */
+    struct ang_wire_cover cover;
+    const struct ang_domain *domain; /* NULL: all */
+};
+/* A status: it is not understood. */
+struct ang_status *ang_filter_parse_subscribe(struct ang_slice request, struct ang_filter *ret_f) ANG_MUST_USE;
+struct ang_status *ang_filter_parse_follow(const struct ang_gateway *g, struct ang_slice request,
+                                           struct ang_filter *ret_f) ANG_MUST_USE;
+void ang_filter_listen(const struct ang_filter *f, struct ang_ears *ears, struct ang_listener *l);
+/* Of what its listener hears. */
+bool ang_filter_wants(const struct ang_filter *f, const struct ang_heard *h);
+
+/* ---- stream.c: Subscribe, Follow, ExecuteStream ---- */
 void ang_stream_subscribe(void *arg, struct ang_rpc *rpc, struct ang_slice request);
+void ang_stream_follow(void *arg, struct ang_rpc *rpc, struct ang_slice request);
 void ang_stream_execute(void *arg, struct ang_rpc *rpc, struct ang_slice request);
 void ang_stream_execute_count(void *arg, struct ang_rpc *rpc, struct ang_slice request);
 void ang_stream_execute_time(void *arg, struct ang_rpc *rpc, struct ang_slice request);

@@ -1,6 +1,6 @@
-/* Subscribe and the ExecuteStream family: books of one correlation id, as they come.
+/* Subscribe, Follow and the ExecuteStream family: books as they come; those of one correlation id, but for Follow.
  *
- *      Subscribe                 WAITING ── the tail stands ──▶ FOLLOWING
+ *      Subscribe, Follow         WAITING ── the tail stands ──▶ FOLLOWING
  *      ExecuteStream   WAITING ── the tail stands ──▶ EXECUTING ── the command's book ──▶ FOLLOWING ── time, count, silence ──▶ OK
  *
  * A command is executed only when its events will be heard.  What is heard before its own book has gone out is held back, and its own
@@ -28,6 +28,7 @@ struct ang_stream {
     struct ang_gateway *g;
     struct ang_stream *next, **prev;
     struct ang_rpc *rpc;
+    struct ang_filter filter; /* of one that does not execute */
     struct ang_listener listener;
     enum stream_state state;
     bool executes;
@@ -192,6 +193,8 @@ static void hear(struct ang_listener *l, struct ang_heard *h) {
     struct ang_shared *book;
 
     ANG_CHECK(s, ANG_STREAM_MAGIC);
+    if (!ang_filter_wants(&s->filter, h))
+        return;
     switch (s->state) {
     case WAITING:
         return;
@@ -297,7 +300,7 @@ static void timed(struct ang_timer *t) {
 
 /* ---- the rpcs ---- */
 
-static struct ang_stream *stream_new(struct ang_gateway *g, struct ang_rpc *rpc, struct ang_slice correlation_id) {
+static struct ang_stream *stream_new(struct ang_gateway *g, struct ang_rpc *rpc) {
     struct ang_stream *s = ANG_NEW(struct ang_stream);
 
     s->magic = ANG_STREAM_MAGIC;
@@ -313,7 +316,6 @@ static struct ang_stream *stream_new(struct ang_gateway *g, struct ang_rpc *rpc,
         s->next->prev = &s->next;
     g->streams = s;
     g->n_streams++;
-    ang_listen_correlation(g->ears, &s->listener, correlation_id);
     ang_rpc_set_user(rpc, s, cancelled);
     ang_tail_want(g->tail);
     return (s);
@@ -323,45 +325,40 @@ static struct ang_status *stopping(const struct ang_gateway *g) {
     return (g->stopping ? ang_status_new(ANG_UNAVAILABLE, "the gateway is stopping") : NULL);
 }
 
-static struct ang_status *check_filter(struct ang_slice request, struct ang_slice *ret_id) {
-    struct ang_wire_iter it = ang_wire_iter_of(request);
-    struct ang_wire_field f;
-
-    *ret_id = ANG_SLICE_NONE;
-    while (ang_wire_next(&it, &f)) {
-        if (f.number != 1)
-            continue;
-        if (f.type != ANG_WIRE_BYTES)
-            return (ang_status_new(ANG_INVALID_ARGUMENT, "EventStreamFilter.correlation_id: wrong wire type"));
-        *ret_id = f.bytes;
-    }
-    if (it.what != NULL)
-        return (ang_status_new(ANG_INVALID_ARGUMENT, "EventStreamFilter: %s", it.what));
-    if (ret_id->n == 0)
-        return (ang_status_new(ANG_INVALID_ARGUMENT, "EventStreamFilter must have a correlation_id"));
-    if (!ang_correlation_ok(*ret_id))
-        return (ang_status_new(ANG_INVALID_ARGUMENT,
-                               "Invalid correlation_id: expected [A-Za-z0-9_-]*, at most 128 characters"));
-    return (NULL);
-}
-
-void ang_stream_subscribe(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
-    struct ang_gateway *g;
-    struct ang_status *st;
+/* Takes st: why it is refused. */
+static void follow(struct ang_gateway *g, struct ang_rpc *rpc, struct ang_status *st, const struct ang_filter *filter) {
     struct ang_stream *s;
-    struct ang_slice id;
 
-    ANG_CAST(g, arg, ANG_GATEWAY_MAGIC);
-    st = check_filter(request, &id);
     if (st == NULL)
         st = stopping(g);
     if (st != NULL) {
         ang_rpc_fail(rpc, &st);
         return;
     }
-    s = stream_new(g, rpc, id);
+    s = stream_new(g, rpc);
+    s->filter = *filter;
+    ang_filter_listen(&s->filter, g->ears, &s->listener);
     if (ang_tail_stands(g->tail))
         begin(s);
+}
+
+void ang_stream_subscribe(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
+    struct ang_filter filter;
+    struct ang_gateway *g;
+    struct ang_status *st = ang_filter_parse_subscribe(request, &filter);
+
+    ANG_CAST(g, arg, ANG_GATEWAY_MAGIC);
+    follow(g, rpc, st, &filter);
+}
+
+void ang_stream_follow(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
+    struct ang_filter filter;
+    struct ang_gateway *g;
+    struct ang_status *st;
+
+    ANG_CAST(g, arg, ANG_GATEWAY_MAGIC);
+    st = ang_filter_parse_follow(g, request, &filter);
+    follow(g, rpc, st, &filter);
 }
 
 /* Takes er.  count, time_ms: 0 is none. */
@@ -381,7 +378,9 @@ static void execute(struct ang_gateway *g, struct ang_rpc *rpc, struct ang_err *
         ang_rpc_fail(rpc, &st);
         return;
     }
-    s = stream_new(g, rpc, ang_command_correlation(&(struct ang_request){.command = book}, text));
+    s = stream_new(g, rpc);
+    ang_listen_correlation(g->ears, &s->listener,
+                           ang_command_correlation(&(struct ang_request){.command = book}, text));
     s->executes = true;
     s->command = *book;
     s->domain = domain;

@@ -435,7 +435,7 @@ def test_the_page_has_all_that_the_roles_of_a_cluster_tell(make_system, make_log
     told = Scrape(http_of(system.stream))
     assert told.get("angzarr_ready") == 1 and told.get("angzarr_gateway_partitions_unreachable", domain="order") == 0
     methods = {dict(labels)["method"].split("/")[1] for labels in told.series("angzarr_rpc_duration_seconds_count")}
-    assert {"angzarr.EventQuery", "angzarr.EventStream"} == {m for m in methods if m.startswith("angzarr.")}
+    assert {"angzarr.EventQuery", "angzarr.EventStream", "angzarr.ext.EventTail"} == {m for m in methods if m.startswith("angzarr.")}
 
 
 def test_callers_cannot_make_series(make_system, make_logic):

@@ -19,8 +19,8 @@ from lib.procs import SCALE, eventually, in_thread
 V1, V1ALPHA = "grpc.reflection.v1", "grpc.reflection.v1alpha"
 ALWAYS = ["grpc.health.v1.Health", f"{V1}.ServerReflection", f"{V1ALPHA}.ServerReflection"]
 GATEWAY = sorted(["angzarr.AggregateCoordinator", "angzarr.BusinessCoordinator", "angzarr.CommandGateway", "angzarr.EventQuery",
-                  "angzarr.EventStream", *ALWAYS])
-STREAM = sorted(["angzarr.EventQuery", "angzarr.EventStream", *ALWAYS])
+                  "angzarr.EventStream", "angzarr.ext.EventTail", *ALWAYS])
+STREAM = sorted(["angzarr.EventQuery", "angzarr.EventStream", "angzarr.ext.EventTail", *ALWAYS])
 WORKER = sorted(["angzarr.EventQuery", "angzarr.ext.Worker", *ALWAYS])
 
 ORDERS = """\
@@ -237,6 +237,7 @@ def test_the_five_questions(channel, package):
     ("shop.Order.by", "shop/orders.proto"), ("shop.Order.State", "shop/orders.proto"), ("shop.Order.PAID", "shop/orders.proto"),
     ("shop.Checkout", "shop/orders.proto"), ("shop.Checkout.Pay", "shop/orders.proto"), ("shop.owner", "shop/orders.proto"),
     ("angzarr.EventQuery", "angzarr/query.proto"), ("angzarr.ext.Worker", "angzarr/ext/worker.proto"),
+    ("angzarr.ext.EventTail", "angzarr/ext/event_tail.proto"),
     ("angzarr.SYNC_MODE_CASCADE", "angzarr/types.proto"), ("google.protobuf.Timestamp", "google/protobuf/timestamp.proto"),
     (f"{V1}.ServerReflection", "grpc/reflection/v1/reflection.proto"),
     (f"{V1ALPHA}.ServerReflection", "grpc/reflection/v1alpha/reflection.proto"), ("grpc.health.v1.Health", "grpc/health/v1/health.proto"),

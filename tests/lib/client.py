@@ -159,6 +159,13 @@ class Client:
     def subscribe(self, correlation_id):
         return self.stream("/angzarr.EventStream/Subscribe", pb.EventStreamFilter(correlation_id=correlation_id))
 
+    def follow(self, domain="", root=None, correlation_id="", edition=""):
+        """What Follow tells from now on."""
+        request = pb.ext.FollowRequest(domain=domain, correlation_id=correlation_id, edition=edition)
+        if root is not None:
+            request.root.value = root
+        return self.stream("/angzarr.ext.EventTail/Follow", request)
+
     def synchronize(self, *queries):
         feed = queue.SimpleQueue()
         call = self.channel.stream_stream("/angzarr.EventQuery/Synchronize")(iter(feed.get, None))

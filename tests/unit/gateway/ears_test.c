@@ -145,20 +145,49 @@ static void by_root(void **state) {
     ang_listen_stop(f->e, &elsewhere.l);
 }
 
+static void by_domain(void **state) {
+    struct fixture *f = *state;
+    struct listener orders = listener_of(f), boxes = listener_of(f), all = listener_of(f), x = listener_of(f);
+
+    ang_listen_domain(f->e, &orders.l, &order);
+    ang_listen_domain(f->e, &boxes.l, &box);
+    ang_listen_domain(f->e, &all.l, NULL);
+    ang_listen_correlation(f->e, &x.l, ang_slice_str("x"));
+    tell(f, &order, KEY_A "/0000000003", "x", book_of(f, root_a, "x", "", 3));
+    tell(f, &order, KEY_B "@draft/0000000004", "y", book_of(f, root_b, "y", "draft", 4));
+    assert_int_equal(orders.heard, 2);
+    assert_int_equal(orders.last, 4);
+    assert_int_equal(boxes.heard, 0);
+    tell(f, &box, "somebody else's key", NULL, book_of(f, root_a, NULL, "", 9));
+    assert_int_equal(boxes.heard, 1);
+    assert_int_equal(orders.heard, 2);
+    assert_int_equal(all.heard, 3);
+    assert_int_equal(x.heard, 1);
+    orders.stops = &all; /* before it is all's turn */
+    tell(f, &order, KEY_A "/0000000005", "x", book_of(f, root_a, "x", "", 5));
+    assert_int_equal(orders.heard, 3);
+    assert_int_equal(all.heard, 3);
+    ang_listen_stop(f->e, &orders.l);
+    ang_listen_stop(f->e, &boxes.l);
+    ang_listen_stop(f->e, &x.l);
+}
+
 static void what_is_no_event_is_skipped(void **state) {
     static const char *const keys[] = {"!barrier", KEY_A "/0000000000", KEY_A "/0000000000", KEY_A "/0000000000"};
     const struct ang_slice values[] = {book_of(*state, root_a, "x", "", 0), ang_slice_str("\xff\xff"), ANG_SLICE_NONE,
                                        ang_slice_str("\x0a\x00")};
     struct fixture *f = *state;
-    struct listener x = listener_of(f), a = listener_of(f);
+    struct listener x = listener_of(f), a = listener_of(f), all = listener_of(f);
 
     ang_listen_correlation(f->e, &x.l, ang_slice_str("x"));
     ang_listen_root(f->e, &a.l, &order, root_a, ANG_SLICE_NONE);
+    ang_listen_domain(f->e, &all.l, NULL);
     for (size_t i = 0; i < ANG_COUNT(keys); i++)
         tell(f, &order, keys[i], "x", values[i]);
-    assert_int_equal(x.heard + a.heard, 0);
+    assert_int_equal(x.heard + a.heard + all.heard, 0);
     ang_listen_stop(f->e, &x.l);
     ang_listen_stop(f->e, &a.l);
+    ang_listen_stop(f->e, &all.l);
 }
 
 /* Who is told when the i-th of three stops the j-th. */
@@ -229,6 +258,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(by_correlation_id),
         T(by_root),
+        T(by_domain),
         T(what_is_no_event_is_skipped),
         T(listeners_may_go_while_they_are_told),
         T(bytes_are_shared_and_counted),
