@@ -202,10 +202,10 @@ static void say_lost(const struct tool_answer *a) {
     ang_buf_fini(&why);
 }
 
-/* It ended in a way that another server, or the same a little later, may not repeat. */
+/* It ended in a way that another server, or the same a little later, may not repeat.  Who was too slow goes on without what he missed; from
+ * the start he would have it all again. */
 static bool passes(uint32_t code) {
-    if (code ==
-        ANG_RESOURCE_EXHAUSTED) /* we were too slow, and what we missed is gone: --from-start would have it again */
+    if (code == ANG_RESOURCE_EXHAUSTED)
         return (!t.from_start && t.standing);
     return (code == ANG_OK || (code < 32 && (QUIET & BIT(code)) != 0));
 }
@@ -235,12 +235,12 @@ static bool follow(int *ret_rc) {
     call.request = ang_buf_slice(&request);
     t.standing = false;
     *ret_rc = tool_call(&call, &answer);
-    if (over()) {
+    if ((*ret_rc == ANG_TOOL_DONE || (t.stood && passes(answer.code))) && over()) {
         *ret_rc = t.rc;
     } else if (t.stood && passes(answer.code)) {
         say_lost(&answer);
         again = true;
-    } else if (answer.code < 32 && (QUIET & BIT(answer.code)) != 0) {
+    } else if (*ret_rc != ANG_TOOL_DONE && answer.code < 32 && (QUIET & BIT(answer.code)) != 0) {
         tool_say_answer(&call, &answer);
     }
     tool_answer_fini(&answer);

@@ -361,6 +361,11 @@ def test_a_long_history_and_a_reader_who_has_seen_enough(client, tools):
         process.stdout.close()
         err = process.stderr.read().decode()
         assert process.wait(30 * SCALE) == 0 and err in ("", f"angzarr tail: waiting for events of {tools.address}\n"), args
+    # a reader who does not read, and stays: the first signal cannot end it properly, another one ends it
+    process = subprocess.Popen(tools.argv("query", "order", text(root)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    eventually(lambda: process.send_signal(signal.SIGTERM) or process.poll() is not None, every=0.2, what="the end")
+    assert process.returncode in (130, -signal.SIGTERM)
+    process.stdout.close()
 
 
 # ---- tail
