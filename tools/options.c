@@ -197,7 +197,7 @@ static int unknown(char **argv) {
 static int read_options(struct options *o, int argc, char **argv) {
     int val;
 
-    optind = 1;
+    optind = 0; /* from the beginning, also after a line that was wrong */
     opterr = 0;
     while ((val = getopt_long(argc, argv, o->letters, o->long_opts, NULL)) != -1) {
         if (val == '?')

@@ -69,6 +69,7 @@ static void wrong_ones_are_told(void **state) {
             strstr(said, "`angzarr test --help`") == NULL)
             fail_msg("%s: %d, %s", rows[i].args, r.rc, said);
         free(said);
+        assert_int_equal(got.list.n, 0);
         (void)tool_end(0);
     }
 }
