@@ -96,8 +96,8 @@ int tool_end(int rc);
 void tool_say(const char *fmt, ...) ANG_PRINTF(1, 2);
 /* The same, and where help is to be found; returns ANG_TOOL_USAGE. */
 int tool_misuse(const char *fmt, ...) ANG_PRINTF(1, 2);
-/* Says an error, and what docs/errors.md says to do about it unless it is about what came from outside; takes it; returns the exit code: USAGE for CONFIG, JSON, TYPES and INVALID,
- * NO_ANSWER for class RETRY, else FAILED. */
+/* Says an error, and what docs/errors.md says to do about it unless it is about what came from outside: then its message does.  Takes it;
+ * returns the exit code: USAGE for CONFIG, JSON, TYPES and INVALID, NO_ANSWER for class RETRY, else FAILED. */
 int tool_fail(struct ang_err **er);
 
 /* ---- the configuration (config.c) ---- */
