@@ -7,7 +7,7 @@
 
 #define ROWS 500
 
-static const char *const heads[] = {"seq", "time", "type", "payload"};
+static const char *const heads[] = {"SEQ", "TIME", "TYPE", "PAYLOAD"};
 
 static void print_rows(struct tool_books *b) {
     if (b->rows > 0)

@@ -122,7 +122,7 @@ static int take_root(struct ang_slice bytes) {
         value.bytes.n == 16)
         ang_uuid_text(value.bytes.p, text);
     if (q.found++ == 0)
-        printf("%-*s  domain\n", ANG_UUID_TEXT, "root");
+        printf("%-*s  DOMAIN\n", ANG_UUID_TEXT, "ROOT");
     ang_buf_addf(&line, "%-*s  ", ANG_UUID_TEXT, text);
     tool_add_shown(&line, domain.bytes);
     tool_line(ang_buf_slice(&line));

@@ -156,7 +156,7 @@ def test_a_command_is_sent_and_its_events_are_shown(client, tools, logic):
     assert request.command.pages[0].sequence == 0 and UUID.fullmatch(metadata.get("idempotency-key", text(root)))
 
     out = tools.ok("send", "order", text(root), f"type.googleapis.com/{DO}", json.dumps({"id": id}))  # the sequence is asked for
-    assert re.search(rf"^root +{text(root)}\ncorrelation +\S+\nkey +{UUID.pattern}\n\nseq +time +type +payload\n"
+    assert re.search(rf"^root +{text(root)}\ncorrelation +\S+\nkey +{UUID.pattern}\n\nSEQ +TIME +TYPE +PAYLOAD\n"
                      r" +2 +\S+Z +angzarr_test.Done +\{.*\}\nnext sequence 3\n$", out), out
     assert logic.calls.last(id)[0].command.pages[0].sequence == 2
 
@@ -328,7 +328,7 @@ def test_a_correlation_id_over_all_domains(tools, ten):
     found = sorted((b.cover.domain, n) for b in (parsed(line, pb.EventBook) for line in lines) for n in numbers(b))
     assert found == [("box", 0)] + [("order", n) for n in (0, 1, 4, 5, 8, 9)]
     out = tools.ok("query", "box", "--correlation", id)
-    assert out.startswith(f"box/{text(root)}\nseq ") and "order/" not in out
+    assert out.startswith(f"box/{text(root)}\nSEQ ") and "order/" not in out
 
 
 def test_what_is_not_there_is_no_error(tools):
@@ -342,7 +342,7 @@ def test_what_is_not_there_is_no_error(tools):
 def test_roots(tools, ten):
     root, _ = ten
     out = tools.ok("query", "--roots")
-    assert f"{text(root)}  order\n" in out and f"{text(root)}  box\n" in out and out.startswith("root ")
+    assert f"{text(root)}  order\n" in out and f"{text(root)}  box\n" in out and out.startswith("ROOT ")
     out = tools.ok("query", "--roots", "box")
     assert f"{text(root)}  box\n" in out and "order" not in out
     roots = [parsed(line, pb.AggregateRoot) for line in tools.ok("query", "--roots", "box", "-o", "json").splitlines()]

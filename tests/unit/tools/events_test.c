@@ -114,8 +114,8 @@ static void books_as_tables(void **state) {
     char *text = kit_printed(1, print_tables, bytes);
 
     (void)state;
-    assert_true(strncmp(text, "x/" ROOT "\nseq  time ", strlen("x/" ROOT "\nseq  time ")) == 0);
-    assert_int_equal(count(text, "\nseq "), 2);
+    assert_true(strncmp(text, "x/" ROOT "\nSEQ  TIME ", strlen("x/" ROOT "\nSEQ  TIME ")) == 0);
+    assert_int_equal(count(text, "\nSEQ "), 2);
     assert_int_equal(count(text, "\n  5  2026-01-31T12:00:00.123Z  angzarr.Cover  {\"domain\":\"x\"}\n"), 4);
     assert_int_equal(count(text, "next sequence 9\n\ny/" ROOT "@e\n"), 1);
     assert_int_equal(count(text, "next sequence 9\n"), 2);
