@@ -88,6 +88,11 @@ const char *ang_err_name(enum ang_ec code) {
     return (rows[code].name);
 }
 
+const char *ang_err_todo(enum ang_ec code) {
+    ANG_ASSERT((unsigned)code < ANG_E_COUNT);
+    return (rows[code].todo);
+}
+
 const char *ang_class_name(enum ang_class c) {
     switch (c) {
     case ANG_RETRY:

@@ -45,6 +45,7 @@ struct ang_err *ang_err_dup(const struct ang_err *er);
 void ang_err_free(struct ang_err **er); /* accepts NULL in *er, leaves NULL */
 
 const char *ang_err_name(enum ang_ec code);   /* "STORE_CORRUPT" */
+const char *ang_err_todo(enum ang_ec code);   /* what a user should do, a sentence */
 const char *ang_class_name(enum ang_class c); /* "retry" */
 /* docs/errors.md to stdout. */
 void ang_err_print_reference(void);

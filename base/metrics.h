@@ -121,7 +121,7 @@ void ang_metrics_print_reference(FILE *out);
 struct ang_metric_row {
     const char *id, *kind, *name, *unit;
     const char *labels[4]; /* NULL after the last */
-    bool everywhere, worker, gateway;
+    bool everywhere, worker, gateway, stream;
     const char *help, *bad;
 };
 bool ang_metrics_row(size_t i, struct ang_metric_row *ret_row);

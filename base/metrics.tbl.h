@@ -8,7 +8,7 @@
  * unit     COUNT, BYTES, SECONDS (kept in microseconds), RATIO (kept in millionths); the name ends accordingly (checked by a test)
  * labels   BY(…), names of labels; ALONE
  * buckets  of a histogram: TIMES, LONG_TIMES, NUMBERS, SIZES; else NONE
- * roles    EVERYWHERE, WORKER (aggregate, standalone), GATEWAY (gateway, standalone), GATEWAY_ONLY
+ * roles    EVERYWHERE, WORKER (aggregate, standalone), GATEWAY (gateway, standalone), WORKERLESS (gateway, stream)
  * bad      what to do when it looks bad; "": nothing by itself */
 
 ANG_METRIC_LABEL("domain", NULL, "a domain of `business_logic`; `-`: the call named none of them")
@@ -34,7 +34,7 @@ ANG_METRIC_LABEL("share", "histories,records,calls,store-cache,store-memtables",
 ANG_METRIC_LABEL("level", "error,warn", "of a log line")
 ANG_METRIC_LABEL("id", NULL, "of a log line; one that did not happen yet has no series")
 ANG_METRIC_LABEL("version", NULL, "of the program")
-ANG_METRIC_LABEL("role", NULL, "`standalone`, `aggregate` or `gateway`")
+ANG_METRIC_LABEL("role", NULL, "`standalone`, `aggregate`, `gateway` or `stream`")
 ANG_METRIC_LABEL("log", NULL, "`embedded` or `kafka`")
 
 ANG_METRIC_GROUP("The process", "Whether it is there and ready, what it takes, and what it complains of.")
@@ -78,9 +78,9 @@ ANG_METRIC(GW_RESENDS, COUNTER, "angzarr_gateway_resends_total", COUNT, BY("doma
            "Some with every move of a partition; many all the time: answers get lost or take longer than 5 s.")
 ANG_METRIC(GW_APPEND_FAILURES, COUNTER, "angzarr_gateway_append_failures_total", COUNT, BY("domain"), NONE, GATEWAY,
            "Copies of a command that the log did not take", "Check the brokers, their disks and the network.")
-ANG_METRIC(GW_WORKERS, GAUGE, "angzarr_gateway_workers_attached", COUNT, ALONE, NONE, GATEWAY_ONLY,
+ANG_METRIC(GW_WORKERS, GAUGE, "angzarr_gateway_workers_attached", COUNT, ALONE, NONE, WORKERLESS,
            "Workers whose stream of answers stands", "Fewer than run: can the gateway reach what `worker.advertise` says?")
-ANG_METRIC(GW_UNREACHABLE, GAUGE, "angzarr_gateway_partitions_unreachable", COUNT, BY("domain"), NONE, GATEWAY_ONLY,
+ANG_METRIC(GW_UNREACHABLE, GAUGE, "angzarr_gateway_partitions_unreachable", COUNT, BY("domain"), NONE, WORKERLESS,
            "Partitions without an owner that serves and whose stream stands: their commands wait",
            "Are there workers of the domain, do they get ready (`angzarr_ready`), can the gateway reach them?")
 

@@ -6,11 +6,13 @@
 static const char head[] =
     "# Metrics\n\n"
     "<!-- Printed by the program from base/metrics.tbl.h: change that file, then print this one again. -->\n\n"
-    "`/metrics`, at `worker.http` of an `aggregate` process and at `gateway.http` of the others, answers in the text "
-    "format of\n"
-    "Prometheus (version 0.0.4). Names are stable; new ones may come. Counters begin at 0 with the process. Values of "
-    "labels\n"
-    "come from the configuration or from the lists below, so the number of series does not grow with use.\n\n"
+    "`/metrics`, at `worker.http` of an `aggregate` process, at `stream.http` of a `stream` process and at "
+    "`gateway.http` of the\n"
+    "others, answers in the text format of Prometheus (version 0.0.4). Names are stable; new ones may come. Counters "
+    "begin at 0\n"
+    "with the process. Values of labels come from the configuration or from the lists below, so the number of series "
+    "does not grow\n"
+    "with use.\n\n"
     "    curl -s localhost:8080/metrics | promtool check metrics\n\n"
     "[alerts.yml](alerts.yml) has rules to begin with. Some questions, and what answers them:\n\n"
     "```promql\n"
@@ -83,8 +85,8 @@ static const char *roles_name(enum ang_metric_roles r) {
         return ("aggregate, standalone");
     case ANG_ROLES_GATEWAY:
         return ("gateway, standalone");
-    case ANG_ROLES_GATEWAY_ONLY:
-        return ("gateway");
+    case ANG_ROLES_WORKERLESS:
+        return ("gateway, stream");
     }
     ang_panic(__FILE__, __LINE__, __func__, "roles out of range");
 }

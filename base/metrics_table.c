@@ -107,7 +107,8 @@ bool ang_metrics_row(size_t i, struct ang_metric_row *ret_row) {
         .everywhere = d->roles == ANG_ROLES_EVERYWHERE,
         .worker = d->roles == ANG_ROLES_EVERYWHERE || d->roles == ANG_ROLES_WORKER,
         .gateway =
-            d->roles == ANG_ROLES_EVERYWHERE || d->roles == ANG_ROLES_GATEWAY || d->roles == ANG_ROLES_GATEWAY_ONLY,
+            d->roles == ANG_ROLES_EVERYWHERE || d->roles == ANG_ROLES_GATEWAY || d->roles == ANG_ROLES_WORKERLESS,
+        .stream = d->roles == ANG_ROLES_EVERYWHERE || d->roles == ANG_ROLES_WORKERLESS,
         .help = d->help,
         .bad = d->bad,
     };

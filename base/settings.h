@@ -69,6 +69,10 @@ struct ang_settings {
         int in_flight; /* commands per domain */
     } gateway;
     struct {
+        char *address, *http;
+        int64_t timeout_ms, memory; /* memory: bytes */
+    } stream;
+    struct {
         int64_t call_timeout_ms, command_ttl_ms, message; /* message: bytes */
         int calls;          /* concurrent calls per business address */
         int64_t slow_after_ms;

@@ -63,6 +63,17 @@ ANG_SETTING(gateway, deadline, DURATION, gateway.deadline_ms, "30s", IN(10, ANG_
 ANG_SETTING(gateway, in_flight, INT, gateway.in_flight, "8192", IN(1, 1000000), NULL,
             "Commands of one domain that wait for their answer at once; more are refused with RESOURCE_EXHAUSTED.")
 
+ANG_SECTION(stream, "Events as they come: EventStream, EventTail, Synchronize and ExecuteStream.")
+ANG_SETTING(stream, address, LISTEN, stream.address, "127.0.0.1:1317", NOTHING, "GRPC_PORT",
+            "Where the role `stream` serves gRPC; the gateway has all of it on its own address. `GRPC_PORT` replaces the port only.")
+ANG_SETTING(stream, http, LISTEN, stream.http, "", MATCH(ANG_MATCH_OR_EMPTY), NULL,
+            "Where `/healthz`, `/readyz` and `/metrics` of the role `stream` are served. Empty: nowhere.")
+ANG_SETTING(stream, timeout, DURATION, stream.timeout_ms, "30s", IN(10, ANG_HOUR), "STREAM_TIMEOUT_SECS",
+            "ExecuteStream ends after this long without an event. `STREAM_TIMEOUT_SECS` is in seconds.")
+ANG_SETTING(stream, memory, SIZE, stream.memory, "64MiB", IN(ANG_MIB, 1024 * 1024 * ANG_MIB), NULL,
+            "What may wait for callers of EventStream, EventTail and ExecuteStream who do not take it, all together; beyond it whoever has the "
+            "most is cut off. One caller may have 1 MiB.")
+
 ANG_SECTION(limits, "Bounds that hold everywhere.")
 ANG_SETTING(limits, message, SIZE, limits.message, "1MiB", IN(16 * ANG_KIB, 256 * ANG_MIB), NULL,
             "Largest message, in gRPC and in the log. Must be the same in every process of a cluster.")

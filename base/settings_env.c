@@ -11,6 +11,21 @@ static char *where(const char *name) {
     return (ang_sprintf("environment %.200s", name));
 }
 
+/* STREAM_TIMEOUT_SECS: a number of seconds, without a unit. */
+static struct ang_err *set_seconds(const struct ang_set_row *row, struct ang_settings *s, struct ang_set_at at,
+                                   const char *key, const char *text) {
+    struct ang_err *er;
+    uint64_t v;
+    char *with_unit;
+
+    if (!ang_slice_to_u64(ang_slice_str(text), &v))
+        return (ang_set_err(at, key, "expected a whole number of seconds, got \"%.60s\"", text));
+    with_unit = ang_sprintf("%ss", text);
+    er = ang_set_store(row, s, at, key, with_unit);
+    free(with_unit);
+    return (er);
+}
+
 /* GRPC_PORT: the host of the address stays. */
 static struct ang_err *set_port(const struct ang_set_row *row, struct ang_settings *s, struct ang_set_at at,
                                 const char *key, const char *port) {
@@ -28,11 +43,16 @@ static struct ang_err *set_port(const struct ang_set_row *row, struct ang_settin
 }
 
 static struct ang_err *set_row(const struct ang_set_row *row, struct ang_settings *s, struct ang_set_at *ats,
-                               struct ang_set_at at, const char *value, bool port) {
+                               struct ang_set_at at, const char *value, bool short_name) {
     char *key = ang_sprintf("%s.%s", row->section, row->key);
     struct ang_err *er;
 
-    er = port ? set_port(row, s, at, key, value) : ang_set_store(row, s, at, key, value);
+    if (short_name && row->type == ANG_SET_LISTEN)
+        er = set_port(row, s, at, key, value);
+    else if (short_name && row->type == ANG_SET_DURATION)
+        er = set_seconds(row, s, at, key, value);
+    else
+        er = ang_set_store(row, s, at, key, value);
     /* Messages after this one (ang_settings_load's own checks) only need to know that it was the environment. */
     ats[row - ang_set_rows] = (struct ang_set_at){"environment", 0};
     free(key);
@@ -49,7 +69,7 @@ static struct ang_err *short_names(struct ang_settings *s, struct ang_set_at *at
         if (value == NULL || *value == '\0')
             continue;
         file = where(row->env);
-        er = set_row(row, s, ats, (struct ang_set_at){file, 0}, value, row->type == ANG_SET_LISTEN);
+        er = set_row(row, s, ats, (struct ang_set_at){file, 0}, value, true);
         free(file);
         if (er != NULL)
             return (er);

@@ -5,20 +5,27 @@
 
 #include "base/metrics.h"
 #include "cmd/cmd_priv.h"
+#include "tools/tools.h"
 
 static const char usage[] =
     "usage: angzarr ROLE [--config FILE]\n"
+    "       angzarr TOOL [option…] [operand…]\n"
     "       angzarr reference settings|errors|metrics\n"
     "       angzarr --help | --version\n"
     "\n"
     "Roles\n"
     "  standalone   gateway and workers in one process, on the embedded log or on Kafka\n"
     "  aggregate    a worker: owns partitions, calls the business logic, commits events (Kafka)\n"
-    "  gateway      takes commands and queries from clients (Kafka)\n"
+    "  gateway      takes commands and queries from clients, streams events to them (Kafka)\n"
+    "  stream       queries and streams of events alone, apart from the commands (Kafka)\n"
     "The role may also be the name it is called by: angzarr-aggregate is angzarr aggregate.\n"
+    "\n";
+static const char usage_end[] =
     "\n"
-    "Configuration: --config FILE, else $ANGZARR_CONFIG, else ./angzarr.yaml.  `angzarr reference settings` lists every\n"
-    "setting; ANGZARR__SECTION__KEY in the environment overrides one.  $ANGZARR_LOG sets the log: error, warn, info or debug, then\n"
+    "Configuration: --config FILE, else $ANGZARR_CONFIG, else ./angzarr.yaml.  `angzarr reference settings` lists "
+    "every\n"
+    "setting; ANGZARR__SECTION__KEY in the environment overrides one.  $ANGZARR_LOG sets the log: error, warn, info or "
+    "debug, then\n"
     ",json or ,human and ,debug=context.\n"
     "\n"
     "Signals: SIGTERM or SIGINT finish what is under way and leave; a second one ends at once.\n"
@@ -27,7 +34,8 @@ static const char usage[] =
     "  0   ended as asked\n"
     "  1   stopped by an error that is in the log\n"
     "  2   wrong usage, wrong configuration, or topics that differ from it\n"
-    "  3   another process runs under this worker.id\n";
+    "  3   another process runs under this worker.id\n"
+    "Those of a tool stand in `angzarr TOOL --help`.\n";
 
 static const struct {
     const char *name;
@@ -36,10 +44,19 @@ static const struct {
     {"standalone", ROLE_STANDALONE},
     {"aggregate", ROLE_AGGREGATE},
     {"gateway", ROLE_GATEWAY},
+    {"stream", ROLE_STREAM},
 };
 
+static void print_usage(FILE *out) {
+    fprintf(out, "%sTools (angzarr TOOL --help tells more)\n", usage);
+    for (size_t i = 0; i < ang_n_tools; i++)
+        fprintf(out, "  %-12s %s\n", ang_tools[i].name, ang_tools[i].about);
+    fputs(usage_end, out);
+}
+
 static int wrong_usage(const char *what, const char *arg) {
-    fprintf(stderr, "angzarr: %s%s%s\n%s", what, arg == NULL ? "" : ": ", arg == NULL ? "" : arg, usage);
+    fprintf(stderr, "angzarr: %s%s%s\n", what, arg == NULL ? "" : ": ", arg == NULL ? "" : arg);
+    print_usage(stderr);
     return (EXIT_USAGE);
 }
 
@@ -84,10 +101,11 @@ static int run(enum role role, const char *name, const char *config) {
     if (er != NULL)
         return (config_error(er));
     if (role != ROLE_STANDALONE && set->log.type == ANG_LOGTYPE_EMBEDDED) {
-        fprintf(stderr,
-                "angzarr: %s: log.type: the role %s needs `kafka`: the embedded log belongs to one process, use the role "
-                "standalone\n",
-                set->file, name);
+        fprintf(
+            stderr,
+            "angzarr: %s: log.type: the role %s needs `kafka`: the embedded log belongs to one process, use the role "
+            "standalone\n",
+            set->file, name);
         ang_settings_free(set);
         return (EXIT_USAGE);
     }
@@ -102,6 +120,17 @@ static int run(enum role role, const char *name, const char *config) {
     ang_catalog_free(types);
     ang_settings_free(set);
     return (rc);
+}
+
+/* What a tool has to say is not in the log: that is silent below errors, unless it is asked for. */
+static int run_tool(const struct ang_tool *t, int argc, char **argv) {
+    const char *spec = getenv("ANGZARR_LOG");
+    struct ang_err *er = ang_log_setup(spec == NULL ? "error" : spec);
+
+    if (er != NULL)
+        return (config_error(er));
+    block_signals();
+    return (t->run(argc, argv));
 }
 
 /* "…/angzarr-gateway" -> "gateway"; any other name says nothing. */
@@ -126,7 +155,7 @@ int main(int argc, char **argv) {
     if (name == NULL)
         return (wrong_usage("which role?", NULL));
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
-        fputs(usage, stdout);
+        print_usage(stdout);
         return (EXIT_DONE);
     }
     if (strcmp(name, "--version") == 0) {
@@ -135,9 +164,12 @@ int main(int argc, char **argv) {
     }
     if (strcmp(name, "reference") == 0)
         return (reference(argv[i]));
+    for (r = 0; r < ang_n_tools; r++)
+        if (strcmp(name, ang_tools[r].name) == 0)
+            return (run_tool(&ang_tools[r], argc - 1, argv + 1));
     for (; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            fputs(usage, stdout);
+            print_usage(stdout);
             return (EXIT_DONE);
         }
         if (strcmp(argv[i], "--config") == 0 && i + 1 < argc)

@@ -18,7 +18,7 @@
 #define TOPICS_TIMEOUT_MS 5000
 #define GATEWAY_GRACE_MS 8000
 
-static const char *const role_names[] = {"standalone", "aggregate", "gateway"};
+static const char *const role_names[] = {"standalone", "aggregate", "gateway", "stream"};
 
 struct app {
     enum role role;
@@ -84,11 +84,31 @@ static void init_metrics(struct app *a) {
 
 static struct ang_err *open_http(struct app *a) {
     const struct ang_http_route routes[] = {{"/healthz", healthz, a}, {"/readyz", readyz, a}, {"/metrics", metrics, NULL}};
-    const char *address = a->role == ROLE_AGGREGATE ? a->set->worker.http : a->set->gateway.http;
+    const char *address = a->role == ROLE_AGGREGATE ? a->set->worker.http
+                          : a->role == ROLE_STREAM  ? a->set->stream.http
+                                                    : a->set->gateway.http;
 
     if (address == NULL || address[0] == '\0')
         return (NULL);
     return (ang_http_open(address, routes, ANG_COUNT(routes), &a->http));
+}
+
+static const char *listens_on(const struct app *a) {
+    switch (a->role) {
+    case ROLE_AGGREGATE:
+        return (a->set->worker.address);
+    case ROLE_STREAM:
+        return (a->set->stream.address);
+    case ROLE_STANDALONE:
+    case ROLE_GATEWAY:
+        break;
+    }
+    return (a->set->gateway.address);
+}
+
+/* It takes commands or queries itself, and has no worker inside. */
+static bool workers_elsewhere(const struct app *a) {
+    return (a->role == ROLE_GATEWAY || a->role == ROLE_STREAM);
 }
 
 /* ---- health ---- */
@@ -98,7 +118,7 @@ static void tell_ready(struct app *a) {
     a->told = true;
     printf("ready");
     if (a->gateway != NULL)
-        printf(" gateway=%s", ang_gateway_address(a->gateway));
+        printf(" %s=%s", a->role == ROLE_STREAM ? "stream" : "gateway", ang_gateway_address(a->gateway));
     if (a->role == ROLE_AGGREGATE)
         printf(" worker=%s", ang_rpc_server_address(a->server));
     if (a->http != NULL)
@@ -157,16 +177,32 @@ static void not_yet(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
 static const struct ang_rpc_method not_yet_gateway[] = {
     {"/angzarr.CommandGateway/Execute", ANG_RPC_UNARY, not_yet},
     {"/angzarr.CommandGateway/ExecuteSync", ANG_RPC_UNARY, not_yet},
+    {"/angzarr.CommandGateway/ExecuteStream", ANG_RPC_SERVER_STREAM, not_yet},
+    {"/angzarr.CommandGateway/ExecuteStreamResponseCount", ANG_RPC_SERVER_STREAM, not_yet},
+    {"/angzarr.CommandGateway/ExecuteStreamResponseTime", ANG_RPC_SERVER_STREAM, not_yet},
     {"/angzarr.BusinessCoordinator/Handle", ANG_RPC_UNARY, not_yet},
     {"/angzarr.BusinessCoordinator/Record", ANG_RPC_UNARY, not_yet},
     {"/angzarr.AggregateCoordinator/Handle", ANG_RPC_UNARY, not_yet},
     {"/angzarr.AggregateCoordinator/HandleSync", ANG_RPC_UNARY, not_yet},
     {"/angzarr.EventQuery/GetEventBook", ANG_RPC_UNARY, not_yet},
     {"/angzarr.EventQuery/GetEvents", ANG_RPC_SERVER_STREAM, not_yet},
+    {"/angzarr.EventQuery/GetAggregateRoots", ANG_RPC_SERVER_STREAM, not_yet},
+    {"/angzarr.EventQuery/Synchronize", ANG_RPC_BIDI_STREAM, not_yet},
+    {"/angzarr.EventStream/Subscribe", ANG_RPC_SERVER_STREAM, not_yet},
+    {"/angzarr.ext.EventTail/Follow", ANG_RPC_SERVER_STREAM, not_yet},
+};
+static const struct ang_rpc_method not_yet_stream[] = {
+    {"/angzarr.EventQuery/GetEventBook", ANG_RPC_UNARY, not_yet},
+    {"/angzarr.EventQuery/GetEvents", ANG_RPC_SERVER_STREAM, not_yet},
+    {"/angzarr.EventQuery/GetAggregateRoots", ANG_RPC_SERVER_STREAM, not_yet},
+    {"/angzarr.EventQuery/Synchronize", ANG_RPC_BIDI_STREAM, not_yet},
+    {"/angzarr.EventStream/Subscribe", ANG_RPC_SERVER_STREAM, not_yet},
+    {"/angzarr.ext.EventTail/Follow", ANG_RPC_SERVER_STREAM, not_yet},
 };
 static const struct ang_rpc_method not_yet_worker[] = {
     {"/angzarr.EventQuery/GetEventBook", ANG_RPC_UNARY, not_yet},
     {"/angzarr.EventQuery/GetEvents", ANG_RPC_SERVER_STREAM, not_yet},
+    {"/angzarr.ext.Worker/Page", ANG_RPC_UNARY, not_yet},
     {"/angzarr.ext.Worker/Attach", ANG_RPC_SERVER_STREAM, not_yet},
 };
 
@@ -187,6 +223,19 @@ static struct ang_err *open_server(struct app *a, const char *address, const str
         return (er);
     ang_rpc_server_set_health(a->server, "", false);
     return (NULL);
+}
+
+static struct ang_err *open_stand_in(struct app *a) {
+    switch (a->role) {
+    case ROLE_AGGREGATE:
+        return (open_server(a, listens_on(a), not_yet_worker, ANG_COUNT(not_yet_worker)));
+    case ROLE_STREAM:
+        return (open_server(a, listens_on(a), not_yet_stream, ANG_COUNT(not_yet_stream)));
+    case ROLE_STANDALONE:
+    case ROLE_GATEWAY:
+        break;
+    }
+    return (open_server(a, listens_on(a), not_yet_gateway, ANG_COUNT(not_yet_gateway)));
 }
 
 static void close_server(struct app *a, int grace_ms) {
@@ -242,8 +291,13 @@ static struct ang_err *start_worker(struct app *a) {
 }
 
 static struct ang_err *start_gateway(struct app *a) {
-    const struct ang_gateway_conf conf = {
-        .settings = a->set, .types = a->types, .log = a->log, .topology = a->topology, .local = a->worker};
+    const struct ang_gateway_conf conf = {.settings = a->set,
+                                          .types = a->types,
+                                          .log = a->log,
+                                          .topology = a->topology,
+                                          .address = listens_on(a),
+                                          .streams_only = a->role == ROLE_STREAM,
+                                          .local = a->worker};
 
     return (ang_gateway_start(&conf, &a->gateway));
 }
@@ -257,10 +311,8 @@ static struct ang_err *start(struct app *a, bool *ret_stop) {
     a->topology = ang_topology_new(a->set, a->log);
     init_metrics(a);
     er = open_http(a);
-    if (er == NULL && a->role == ROLE_AGGREGATE)
-        er = open_server(a, a->set->worker.address, not_yet_worker, ANG_COUNT(not_yet_worker));
-    else if (er == NULL)
-        er = open_server(a, a->set->gateway.address, not_yet_gateway, ANG_COUNT(not_yet_gateway));
+    if (er == NULL)
+        er = open_stand_in(a);
     if (er == NULL)
         er = await_log(a, ret_stop);
     if (a->server != NULL)
@@ -268,7 +320,7 @@ static struct ang_err *start(struct app *a, bool *ret_stop) {
     close_server(a, 0);
     if (er != NULL || *ret_stop)
         return (er);
-    if (a->role != ROLE_GATEWAY)
+    if (!workers_elsewhere(a))
         er = start_worker(a);
     if (er == NULL && a->role != ROLE_AGGREGATE)
         er = start_gateway(a);
@@ -276,7 +328,7 @@ static struct ang_err *start(struct app *a, bool *ret_stop) {
         return (er);
     ANG_PT(pthread_mutex_lock(&a->lock));
     a->started = true;
-    if (a->role == ROLE_GATEWAY)
+    if (workers_elsewhere(a))
         a->ready = true;
     show(a);
     ANG_PT(pthread_mutex_unlock(&a->lock));

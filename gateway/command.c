@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/uuid.h"
 #include "gateway/gateway_priv.h"
 #include "topology/check.h"
 
@@ -32,6 +31,12 @@ static void in_flight(struct ang_gateway *g, const struct ang_domain *domain, in
     ang_gauge_add(ang_gateway_meter(g, domain)->in_flight, n);
 }
 
+void ang_command_drop(struct ang_gateway *g, struct ang_call *call) {
+    in_flight(g, ang_call_domain(call), -1);
+    ang_pending_drop(g->pending, call, ang_now_ms());
+    ang_gateway_rearm(g);
+}
+
 static void cancelled(struct ang_rpc *rpc, void *user) {
     const struct ang_domain *domain;
     struct ang_call *call;
@@ -40,9 +45,7 @@ static void cancelled(struct ang_rpc *rpc, void *user) {
     ANG_CAST(call, user, ANG_CALL_MAGIC);
     g = call->mail->g;
     domain = ang_call_domain(call);
-    in_flight(g, domain, -1);
-    ang_pending_drop(g->pending, call, ang_now_ms());
-    ang_gateway_rearm(g);
+    ang_command_drop(g, call);
     fail(g, domain, rpc, ang_status_new(ANG_CANCELLED, "the caller has gone"));
 }
 
@@ -103,9 +106,8 @@ static struct ang_slice raw_of(const struct ang_request *rq) {
     return (rq->record != NULL ? rq->record->raw : rq->command->raw);
 }
 
-/* *ret_domain stays as it is when the book names none of ours. */
-static struct ang_status *take(struct ang_gateway *g, struct ang_rpc *rpc, const struct ang_request *rq,
-                               const struct ang_domain **ret_domain) {
+struct ang_status *ang_command_take(struct ang_gateway *g, struct ang_rpc *rpc, const struct ang_request *rq,
+                                    struct ang_stream *stream, const struct ang_domain **ret_domain) {
     const int64_t now_ms = ang_now_ms();
     const int limit = g->conf.settings->gateway.in_flight;
     const struct ang_wire_cover *cover = cover_of(rq);
@@ -136,8 +138,12 @@ static struct ang_status *take(struct ang_gateway *g, struct ang_rpc *rpc, const
         ang_pending_drop(g->pending, call, now_ms);
         return (st);
     }
+    call->stream = stream;
     in_flight(g, id.domain, 1);
-    ang_rpc_set_user(rpc, call, cancelled);
+    if (stream != NULL)
+        ang_stream_executing(stream, call);
+    else
+        ang_rpc_set_user(rpc, call, cancelled);
     g->fresh = rq;
     ang_pending_start(g->pending, call, now_ms);
     g->fresh = NULL;
@@ -154,7 +160,8 @@ void ang_command_handle(void *arg, struct ang_rpc *rpc, struct ang_slice request
 
     ANG_CAST(g, arg, ANG_GATEWAY_MAGIC);
     er = ang_wire_parse_command_book(request, &book);
-    st = er != NULL ? ang_status_from_err(&er) : take(g, rpc, &(struct ang_request){.command = &book}, &domain);
+    st = er != NULL ? ang_status_from_err(&er)
+                    : ang_command_take(g, rpc, &(struct ang_request){.command = &book}, NULL, &domain);
     if (st != NULL)
         fail(g, domain, rpc, st);
 }
@@ -168,7 +175,8 @@ void ang_command_record(void *arg, struct ang_rpc *rpc, struct ang_slice request
 
     ANG_CAST(g, arg, ANG_GATEWAY_MAGIC);
     er = ang_wire_parse_event_book(request, &book);
-    st = er != NULL ? ang_status_from_err(&er) : take(g, rpc, &(struct ang_request){.record = &book}, &domain);
+    st = er != NULL ? ang_status_from_err(&er)
+                    : ang_command_take(g, rpc, &(struct ang_request){.record = &book}, NULL, &domain);
     if (st != NULL)
         fail(g, domain, rpc, st);
 }
@@ -195,7 +203,7 @@ void ang_command_handle_sync(void *arg, struct ang_rpc *rpc, struct ang_slice re
     er = ang_wire_parse_sync_command(request, &r);
     st = er != NULL ? ang_status_from_err(&er) : check_mode(&r);
     if (st == NULL)
-        st = take(g, rpc, &(struct ang_request){.command = &r.command}, &domain);
+        st = ang_command_take(g, rpc, &(struct ang_request){.command = &r.command}, NULL, &domain);
     if (st != NULL)
         fail(g, domain, rpc, st);
 }
@@ -298,21 +306,20 @@ static void put_hdr(struct copy *c, const char *name, struct ang_slice value) {
     c->hdrs[c->rec.n_hdrs++] = (struct ang_hdr){.name = name, .value = value};
 }
 
-/* The caller's correlation id, or the one that follows from what he has sent. */
-static struct ang_slice correlation_of(const struct ang_request *rq, struct copy *c) {
+struct ang_slice ang_command_correlation(const struct ang_request *rq, char text[ANG_UUID_TEXT + 1]) {
     struct ang_uuid uuid;
 
     if (cover_of(rq)->correlation_id.n > 0)
         return (cover_of(rq)->correlation_id);
     ang_uuid_v5(&ang_uuid_ns_correlation, raw_of(rq), &uuid);
-    ang_uuid_text(uuid.b, c->correlation);
-    return (ang_slice_of(c->correlation, ANG_UUID_TEXT));
+    ang_uuid_text(uuid.b, text);
+    return (ang_slice_of(text, ANG_UUID_TEXT));
 }
 
 /* The command book with a correlation id in its cover, which the copy's header repeats. */
 static void put_value(struct ang_gateway *g, struct copy *c, const struct ang_request *rq) {
     const struct ang_wire_cover *cover = cover_of(rq);
-    const struct ang_slice id = correlation_of(rq, c);
+    const struct ang_slice id = ang_command_correlation(rq, c->correlation);
 
     ang_buf_clear(&g->value);
     ang_buf_clear(&g->cover);
@@ -436,6 +443,11 @@ void ang_command_end(void *arg, struct ang_call *call, struct ang_slice response
 
     in_flight(arg, domain, -1);
     ang_gateway_meter_end(arg, domain, call->rpc, st);
+    if (call->stream != NULL) {
+        call->rpc = NULL;
+        ang_stream_answered(call->stream, response, st);
+        return;
+    }
     ang_rpc_set_user(call->rpc, NULL, NULL);
     if (st == NULL)
         ang_rpc_reply(call->rpc, &response, 1);

@@ -5,8 +5,7 @@
 
 #include <stdlib.h>
 
-#include "base/uuid.h"
-#include "gateway/gateway_priv.h"
+#include "gateway/pages.h"
 
 #define CLOSE_MS 1000 /* after the grace: for the last statuses to go out */
 
@@ -17,11 +16,48 @@ static const struct ang_rpc_method methods[] = {
     {"/angzarr.BusinessCoordinator/Record", ANG_RPC_UNARY, ang_command_record},
     {"/angzarr.AggregateCoordinator/Handle", ANG_RPC_UNARY, ang_command_handle},
     {"/angzarr.AggregateCoordinator/HandleSync", ANG_RPC_UNARY, ang_command_handle_sync},
+    {"/angzarr.CommandGateway/ExecuteStream", ANG_RPC_SERVER_STREAM, ang_stream_execute},
+    {"/angzarr.CommandGateway/ExecuteStreamResponseCount", ANG_RPC_SERVER_STREAM, ang_stream_execute_count},
+    {"/angzarr.CommandGateway/ExecuteStreamResponseTime", ANG_RPC_SERVER_STREAM, ang_stream_execute_time},
     {"/angzarr.EventQuery/GetEventBook", ANG_RPC_UNARY, ang_query_book},
     {"/angzarr.EventQuery/GetEvents", ANG_RPC_SERVER_STREAM, ang_query_events},
+    {"/angzarr.EventQuery/GetAggregateRoots", ANG_RPC_SERVER_STREAM, ang_roots_get},
+    {"/angzarr.EventQuery/Synchronize", ANG_RPC_BIDI_STREAM, ang_sync_begin},
+    {"/angzarr.EventStream/Subscribe", ANG_RPC_SERVER_STREAM, ang_stream_subscribe},
+    {"/angzarr.ext.EventTail/Follow", ANG_RPC_SERVER_STREAM, ang_stream_follow},
 };
-static const char *const services[] = {"", "angzarr.CommandGateway", "angzarr.BusinessCoordinator",
-                                       "angzarr.AggregateCoordinator", "angzarr.EventQuery"};
+static const char *const services[] = {"",
+                                       "angzarr.CommandGateway",
+                                       "angzarr.BusinessCoordinator",
+                                       "angzarr.AggregateCoordinator",
+                                       "angzarr.EventQuery",
+                                       "angzarr.EventStream",
+                                       "angzarr.ext.EventTail"};
+/* What the role `stream` has of them. */
+static const char *const stream_services[] = {"angzarr.EventQuery", "angzarr.EventStream", "angzarr.ext.EventTail"};
+
+static bool serves(const struct ang_gateway *g, const char *service, size_t n) {
+    size_t i;
+
+    if (!g->conf.streams_only || n == 0)
+        return (true);
+    for (i = 0; i < ANG_COUNT(stream_services); i++)
+        if (ang_slice_is(ang_slice_of(service, n), stream_services[i]))
+            return (true);
+    return (false);
+}
+
+static void choose_methods(struct ang_gateway *g) {
+    size_t i;
+
+    g->methods = ang_calloc(ANG_COUNT(methods), sizeof *g->methods);
+    for (i = 0; i < ANG_COUNT(methods); i++) {
+        const char *service = methods[i].path + 1;
+
+        if (serves(g, service, strcspn(service, "/")))
+            g->methods[g->n_methods++] = methods[i];
+    }
+}
 
 /* ---- mail ---- */
 
@@ -114,6 +150,20 @@ static void path(void *arg, const struct ang_domain *domain, int32_t partition, 
 
 static void changed(void *arg) {
     ang_query_owners_changed(arg);
+    ang_pages_owners_changed(arg);
+}
+
+/* ---- the tail ---- */
+
+static void heard(void *arg, const struct ang_domain *domain, const struct ang_rec *rec) {
+    const struct ang_gateway *g = arg;
+
+    ang_ears_tell(g->ears, domain, rec);
+}
+
+static void tail_stands(void *arg, bool stands) {
+    ang_streams_tail(arg, stands);
+    ang_syncs_tail(arg, stands);
 }
 
 /* ---- answers ---- */
@@ -178,6 +228,9 @@ static void end_all(struct ang_gateway *g) {
 
     ang_pending_end_all(g->pending, ANG_UNAVAILABLE, msg, ang_now_ms());
     ang_query_end_all(g, ANG_UNAVAILABLE, msg);
+    ang_roots_end_all(g, ANG_UNAVAILABLE, msg);
+    ang_streams_end_all(g, true, ANG_UNAVAILABLE, msg);
+    ang_syncs_end_all(g, ANG_UNAVAILABLE, msg);
 }
 
 static void grace_over(struct ang_timer *t) {
@@ -193,6 +246,9 @@ static void stop_begin(void *arg) {
     const struct stop *s = arg;
 
     s->g->stopping = true;
+    /* What would go on for ever does not hold up the end. */
+    ang_streams_end_all(s->g, false, ANG_UNAVAILABLE, "the gateway is stopping");
+    ang_syncs_end_all(s->g, ANG_UNAVAILABLE, "the gateway is stopping");
     ang_timer_set(s->g->loop, &s->g->grace, ang_now_ms() + s->grace_ms);
 }
 
@@ -202,17 +258,22 @@ static void stop_end(void *arg) {
     end_all(g);
     ang_timer_cancel(g->loop, &g->grace);
     ang_timer_cancel(g->loop, &g->tick);
+    ang_pages_drop_all(g);
+    ang_tail_close(g->tail);
     ang_workers_close(g->workers);
 }
 
 static void gateway_free(struct ang_gateway *g) {
     ang_workers_free(g->workers);
     ang_pending_free(g->pending);
+    ang_tail_free(g->tail);
+    ang_ears_free(g->ears);
     ang_mail_unref(g->mail);
     ang_buf_fini(&g->value);
     ang_buf_fini(&g->cover);
     ang_buf_fini(&g->types);
     ang_gateway_meters_close(g);
+    free(g->methods);
     free(g->id);
     g->magic = 0;
     free(g);
@@ -240,6 +301,7 @@ static void turn(void *arg) {
 
     if (g->workers != NULL)
         ang_workers_turn(g->workers);
+    ang_tail_turn(g->tail);
 }
 
 /* Another one after each start: a copy of an earlier life must not be answered to this one. */
@@ -274,10 +336,10 @@ static struct ang_err *open_parts(struct ang_gateway *g) {
                                         .changed = changed,
                                         .arg = g};
     const struct ang_rpc_server_conf sc = {.loop = g->loop,
-                                           .address = g->conf.settings->gateway.address,
+                                           .address = g->conf.address,
                                            .max_message = g->conf.settings->limits.message,
-                                           .methods = methods,
-                                           .n_methods = ANG_COUNT(methods),
+                                           .methods = g->methods,
+                                           .n_methods = g->n_methods,
                                            .types = g->conf.types,
                                            .arg = g};
     struct ang_err *er = ang_rpc_server_open(&sc, &g->server);
@@ -294,10 +356,20 @@ struct ang_err *ang_gateway_start(const struct ang_gateway_conf *conf, struct an
     g->magic = ANG_GATEWAY_MAGIC;
     g->conf = *conf;
     g->id = gateway_id(conf->settings);
+    choose_methods(g);
     g->loop = ang_loop_new("gateway", turn, g);
     g->mail = ang_mail_new(g);
     g->pending = pending_new(g);
-    ang_gateway_meters_open(g);
+    if (!conf->streams_only) /* it takes no commands */
+        ang_gateway_meters_open(g);
+    g->ears = ang_ears_new();
+    g->tail = ang_tail_new(&(struct ang_tail_conf){.loop = g->loop,
+                                                   .mail = g->mail,
+                                                   .log = conf->log,
+                                                   .topology = conf->topology,
+                                                   .record = heard,
+                                                   .stands = tail_stands,
+                                                   .arg = g});
     ang_timer_init(&g->tick, tick);
     ang_timer_init(&g->grace, grace_over);
     er = open_parts(g);
@@ -325,5 +397,6 @@ void ang_gateway_set_serving(struct ang_gateway *g, bool serving) {
 
     ANG_CHECK(g, ANG_GATEWAY_MAGIC);
     for (i = 0; i < ANG_COUNT(services); i++)
-        ang_rpc_server_set_health(g->server, services[i], serving);
+        if (serves(g, services[i], strlen(services[i])))
+            ang_rpc_server_set_health(g->server, services[i], serving);
 }

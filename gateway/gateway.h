@@ -21,9 +21,11 @@ struct ang_gateway_conf {
     const struct ang_catalog *types;     /* for reflection; NULL: not served */
     struct ang_log *log;
     struct ang_topology *topology;
+    const char *address; /* to listen on */
+    bool streams_only;   /* EventQuery, EventStream and EventTail alone, no commands: the role `stream` */
     struct ang_worker *local; /* the worker of this process: answers and queries go straight to it; NULL: found through `owners` */
 };
-/* Binds gateway.address at once; commands and queries are taken from then on (health is set by the caller). */
+/* Binds the address at once; commands and queries are taken from then on (health is set by the caller). */
 struct ang_err *ang_gateway_start(const struct ang_gateway_conf *conf, struct ang_gateway **ret_g) ANG_MUST_USE;
 const char *ang_gateway_address(const struct ang_gateway *g);
 /* For health: "" and the service names. */

@@ -26,6 +26,7 @@
 struct ang_pending;
 struct ang_pending_key;
 struct ang_mail;
+struct ang_stream;
 
 struct ang_call {
     unsigned magic;
@@ -34,6 +35,8 @@ struct ang_call {
     struct ang_rpc *rpc;   /* whom to answer; not touched by the table */
     struct ang_slice book; /* the CommandBook or EventBook; borrowed from the rpc: not valid once the call has ended */
     bool is_record;        /* it is an EventBook: facts to be recorded */
+    /* That it was made for, which is told instead of the rpc; NULL: none; not touched by the table. */
+    struct ang_stream *stream;
     struct ang_mail *mail; /* where failed appends go; borrowed; not touched by the table */
     int64_t start_wall_ms, deadline_wall_ms; /* for the headers of every copy */
     int64_t copies_ms;                       /* monotonic: from then on no copy runs any more */

@@ -344,6 +344,8 @@ void lane_batch_settled(struct batch *b) {
         aborted(l, b, b->er->cls == ANG_UNKNOWN);
     }
     batch_free(b);
+    atomic_fetch_add(&l->commits_over, 1); /* what it left in doubt is not served any more */
+    worker_commit_over(l->worker);
 }
 
 /* ---- the turn ---- */
@@ -444,6 +446,7 @@ static void seal(struct lane *l) {
         return;
     }
     l->committing->began_ms = ang_now_ms();
+    atomic_fetch_add(&l->commits_begun, 1);
     committer_push(l->committer, l->committing);
 }
 

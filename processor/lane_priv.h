@@ -336,6 +336,7 @@ struct lane {
     bool draining, stopped, assigned_once;
     _Atomic int32_t generation; /* of the last token: for owners */
     _Atomic int64_t lease_ms;   /* boot time: until then reads may be answered (lane.md L15) */
+    _Atomic uint64_t commits_begun, commits_over; /* over: in the store, or no more served */
     bool lease_over;            /* at the last tick */
     _Atomic bool renew;         /* something may be open under our transactional ids */
     struct ang_buf scratch, scratch2;
@@ -585,10 +586,38 @@ void worker_deliver(struct ang_worker *w, const char *gateway, struct ang_answer
 struct shard *worker_shard(struct ang_worker *w, const struct ang_domain *d, int32_t partition);
 void worker_shard_changed(struct ang_worker *w); /* queries that wait look again */
 
-/* ---- query.c ---- */
-struct queries; /* the query thread */
-struct queries *queries_new(struct ang_worker *w);
-void queries_look(struct queries *qs); /* any thread */
+void worker_commit_over(struct ang_worker *w);   /* queries that wait for it look again */
+
+/* ---- queries.c: the query thread ---- */
+struct asked { /* something asked of it, embedded in what its asker knows; on that thread, but for the asking */
+    unsigned magic;
+#define ASKED_MAGIC 0x90e71e52
+    /* set by the asker */
+    struct ang_worker *worker;
+    void (*step)(struct asked *a); /* ends it, or lets it wait by one of the two below */
+    void (*refuse)(struct asked *a, struct ang_status *st); /* ends it; takes st */
+    bool (*may_go_on)(struct asked *a);                     /* its caller has read on, or is gone */
+    int64_t until_ms;                                       /* as long as it may wait for a partition */
+    /* the thread's */
+    struct ang_op op;
+    TAILQ_ENTRY(asked) link;
+    const struct lane *settle_lane; /* whose commit it waits for */
+    uint64_t settle_at;
+};
+void queries_ask(struct ang_worker *w, struct asked *a); /* any thread; it steps, or is refused */
+/* Steps again when the partition, found in that state, may be served.  May end it. */
+void queries_await_part(struct asked *a, const struct ang_domain *d, int32_t partition, enum shard_state state);
+void queries_await_caller(struct asked *a); /* steps again when it may go on */
+/* What its owner was committing when this was first asked is in the store, or will not be.  Under the shard's lock. */
+bool shard_settled(const struct shard *sh, struct asked *a);
+/* Its owner is the only one.  To be asked after the store was read, under the shard's lock. */
+bool shard_leased(const struct shard *sh);
+/* er says that the store cannot be read: its lane rebuilds it, and then it can (lane.md L19). */
+bool shard_damaged(const struct shard *sh, int32_t partition, const struct ang_err *er);
+
+struct queries *queries_new(void);
+void queries_look(struct queries *qs);        /* any thread */
+void queries_commit_over(struct queries *qs); /* any thread */
 void queries_stop(struct queries *qs); /* ends what is open and what will come; joins */
 void queries_free(struct queries *qs); /* accepts NULL */
 struct queries *worker_queries(struct ang_worker *w);

@@ -75,7 +75,19 @@ void ang_worker_detach(struct ang_worker *w, const char *gateway, void *arg);
  * A query without a root reads all partitions of this worker (of the domain, when it names one). */
 void ang_worker_query(struct ang_worker *w, struct ang_rpc *rpc, bool stream);
 
-/* The methods a worker process serves to gateways (angzarr.ext.Worker/Attach, EventQuery): arg of the server is the worker. */
+/* A page of what a partition holds (angzarr.ext.PageRequest, PageResponse), for those who read more than a caller takes at once. */
+struct ang_paging {
+    unsigned magic;
+#define ANG_PAGING_MAGIC 0x9a6e0001
+    struct ang_slice request; /* borrowed until done */
+    int64_t until_ms;         /* as long as it may wait for the partition */
+    /* Once, on any thread, perhaps before ang_worker_page returns.  st NULL: OK with response (borrowed), else the status, taken.
+     * UNAVAILABLE: ask again, perhaps elsewhere. */
+    void (*done)(struct ang_paging *pg, struct ang_slice response, struct ang_status *st);
+};
+void ang_worker_page(struct ang_worker *w, struct ang_paging *pg);
+
+/* The methods a worker process serves to gateways (angzarr.ext.Worker, EventQuery): arg of the server is the worker. */
 extern const struct ang_rpc_method ang_worker_methods[];
 extern const size_t ang_worker_n_methods;
 

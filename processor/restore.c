@@ -97,27 +97,8 @@ static bool is_barrier(const struct restoring *rs, const struct ang_rec *rec) {
 }
 
 bool restore_key(struct ang_slice key, struct ang_root *ret_id, uint32_t *ret_first) {
-    struct ang_uuid id;
-    uint64_t first = 0;
-    size_t end = key.n;
-
-    if (key.n < ANG_UUID_TEXT || !ang_uuid_parse(ang_slice_of(key.p, ANG_UUID_TEXT), &id))
-        return (false);
-    if (ret_first != NULL) {
-        if (key.n < ANG_UUID_TEXT + 11 || key.p[key.n - 11] != '/' ||
-            !ang_slice_to_u64(ang_slice_of(key.p + key.n - 10, 10), &first) || first > UINT32_MAX)
-            return (false);
-        end -= 11;
-        *ret_first = (uint32_t)first;
-    }
-    memcpy(ret_id->id, id.b, 16);
-    ret_id->edition = ANG_SLICE_NONE;
-    if (end == ANG_UUID_TEXT)
-        return (true);
-    if (key.p[ANG_UUID_TEXT] != '@')
-        return (false);
-    ret_id->edition = ang_slice_of(key.p + ANG_UUID_TEXT + 1, end - ANG_UUID_TEXT - 1);
-    return (ang_name_ok(ret_id->edition));
+    return (ret_first != NULL ? ang_event_key_parse(key, ret_id->id, &ret_id->edition, ret_first)
+                              : ang_root_parse(key, ret_id->id, &ret_id->edition));
 }
 
 static void skip(const struct restoring *rs, const struct ang_rec *rec, const char *why) {

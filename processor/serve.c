@@ -112,8 +112,33 @@ static void get_events(void *arg, struct ang_rpc *rpc, struct ang_slice request)
     ang_worker_query(arg, rpc, true);
 }
 
+struct page_call {
+    struct ang_paging pg;
+    struct ang_rpc *rpc;
+};
+
+static void page_done(struct ang_paging *pg, struct ang_slice response, struct ang_status *st) {
+    struct page_call *c = ANG_CONTAINER(pg, struct page_call, pg);
+
+    if (st == NULL)
+        ang_rpc_reply(c->rpc, &response, 1);
+    else
+        ang_rpc_fail(c->rpc, &st);
+    free(c);
+}
+
+static void get_page(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
+    struct page_call *c = ANG_NEW(struct page_call);
+
+    c->rpc = rpc;
+    c->pg = (struct ang_paging){
+        .magic = ANG_PAGING_MAGIC, .request = request, .until_ms = ang_rpc_deadline(rpc), .done = page_done};
+    ang_worker_page(arg, &c->pg);
+}
+
 const struct ang_rpc_method ang_worker_methods[] = {
     {"/angzarr.ext.Worker/Attach", ANG_RPC_SERVER_STREAM, attach},
+    {"/angzarr.ext.Worker/Page", ANG_RPC_UNARY, get_page},
     {"/angzarr.EventQuery/GetEventBook", ANG_RPC_UNARY, get_event_book},
     {"/angzarr.EventQuery/GetEvents", ANG_RPC_SERVER_STREAM, get_events},
 };

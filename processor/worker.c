@@ -91,6 +91,11 @@ void worker_shard_changed(struct ang_worker *w) {
         queries_look(w->queries);
 }
 
+void worker_commit_over(struct ang_worker *w) {
+    if (w->queries != NULL)
+        queries_commit_over(w->queries);
+}
+
 /* ---- readiness and the end ---- */
 void worker_lane_ready(struct ang_worker *w, struct lane *l, bool ready) {
     bool all = true, changed;
@@ -270,7 +275,7 @@ struct ang_err *ang_worker_start(const struct ang_worker_conf *conf, struct ang_
         ang_worker_free(w);
         return (er);
     }
-    w->queries = queries_new(w);
+    w->queries = queries_new();
     for (i = 0; i < w->n_lanes; i++)
         w->lanes[i] = lane_new(w, ang_topology_domain_at(conf->topology, i / each), (int)(i % each));
     for (i = 0; i < w->n_lanes; i++)

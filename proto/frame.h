@@ -154,6 +154,8 @@ struct ang_err *ang_wire_parse_business_response(struct ang_slice raw,
                                                  struct ang_wire_business_response *ret) ANG_MUST_USE;
 struct ang_err *ang_wire_parse_temporal(struct ang_slice raw, struct ang_wire_temporal *ret) ANG_MUST_USE;
 struct ang_err *ang_wire_parse_query(struct ang_slice raw, struct ang_wire_query *ret) ANG_MUST_USE;
+/* A FollowRequest, as the cover that it describes; without anything raw, and so not to be spliced. */
+struct ang_err *ang_wire_parse_follow(struct ang_slice raw, struct ang_wire_cover *ret) ANG_MUST_USE;
 
 /* ---- walking the repeated parts of a frame that was parsed: nothing can be wrong any more, and bytes that did not go
  * through the parser of their frame must not come here (a malformed page is a failed assert) ----

@@ -48,6 +48,9 @@ SHAPE(
     shape_stream_time,
     "ExecuteStreamTimeRequest", [1] = MESSAGE("command", shape_command_book, 0), [2] = VALUE("timeout_ms", K_INT32, 0));
 
+SHAPE(shape_follow, "FollowRequest", [1] = VALUE("domain", K_STRING, 0), [2] = MESSAGE("root", shape_uuid, 0),
+      [3] = VALUE("correlation_id", K_STRING, 0), [4] = VALUE("edition", K_STRING, 0));
+
 #define ANSWER (1u << 1 | 1u << 2)
 SHAPE(shape_revocation, "RevocationResponse", [1] = VALUE("emit_system_revocation", K_BOOL, 0),
       [2] = VALUE("send_to_dead_letter_queue", K_BOOL, 0), [3] = VALUE("escalate", K_BOOL, 0),

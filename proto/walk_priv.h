@@ -52,6 +52,6 @@ extern const struct shape shape_event_page, shape_snapshot, shape_event_book;
 extern const struct shape shape_saga_origin, shape_command_page, shape_command_book;
 extern const struct shape shape_sync_command, shape_stream_count, shape_stream_time;
 extern const struct shape shape_revocation, shape_business_response;
-extern const struct shape shape_range, shape_sequences, shape_temporal, shape_query;
+extern const struct shape shape_range, shape_sequences, shape_temporal, shape_query, shape_follow;
 
 #endif

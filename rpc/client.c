@@ -16,6 +16,9 @@ static const unsigned free_max = 0; /* a list would hide use after free */
 static const unsigned free_max = 1024;
 #endif
 
+/* Headers are sent by who begins and by who fails; in the second case the status is right behind them. */
+#define BEGUN_MS 20
+
 struct ang_rpc_call {
     unsigned magic;
 #define ANG_RPC_CALL_MAGIC 0x7ca11e02
@@ -23,8 +26,10 @@ struct ang_rpc_call {
     struct ang_rpc_channel *ch;        /* NULL: the channel was closed; only completions are awaited */
     void (*done)(void *arg, const struct ang_rpc_result *res);
     void (*message)(void *arg, struct ang_slice msg);
+    void (*begun)(void *arg);
     void *arg;
-    bool over; /* done has run, or runs */
+    bool over;               /* done has run, or runs */
+    struct ang_timer begins; /* its headers have come: tells begun, unless the status is there too by then */
     unsigned under_way;
     struct ang_tag tag_call, tag_status, tag_message; /* a unary call uses the first only */
     grpc_call *call;
@@ -164,6 +169,8 @@ static void finish(struct ang_rpc_call *call) {
     struct ang_meta *trailers;
     grpc_slice mem = grpc_empty_slice();
 
+    if (call->ch != NULL)
+        ang_timer_cancel(call->ch->loop, &call->begins);
     if (!call->over) {
         call->over = true;
         struct ang_rpc_result res = {.code = (uint32_t)call->code, .msg = ang_slice_of_grpc(&call->details)};
@@ -193,8 +200,26 @@ static void completed(struct ang_rpc_call *call) {
         finish(call);
 }
 
+/* Once, before the first message: gRPC may report that one first. */
+static void tell_begun(struct ang_rpc_call *call) {
+    void (*begun)(void *arg) = call->begun;
+
+    call->begun = NULL;
+    if (begun != NULL && !call->over)
+        begun(call->arg);
+}
+
+static void begins(struct ang_timer *t) {
+    tell_begun(ANG_CONTAINER(t, struct ang_rpc_call, begins));
+}
+
 static void call_done(struct ang_tag *tag, bool ok) {
-    completed(ANG_CONTAINER(tag, struct ang_rpc_call, tag_call));
+    struct ang_rpc_call *call = ANG_CONTAINER(tag, struct ang_rpc_call, tag_call);
+
+    ANG_CHECK(call, ANG_RPC_CALL_MAGIC);
+    if (ok && call->begun != NULL && call->ch != NULL && call->under_way > 1)
+        ang_timer_set(call->ch->loop, &call->begins, ang_now_ms() + BEGUN_MS);
+    completed(call);
 }
 
 static void status_done(struct ang_tag *tag, bool ok) {
@@ -215,6 +240,7 @@ static void message_done(struct ang_tag *tag, bool ok) {
     ANG_CHECK(call, ANG_RPC_CALL_MAGIC);
     if (ok && call->msg != NULL) {
         struct ang_slice msg = ang_bytes_view(call->msg, &mem);
+        tell_begun(call);
         if (!call->over)
             call->message(call->arg, msg);
         grpc_slice_unref(mem);
@@ -241,6 +267,7 @@ static struct ang_rpc_call *call_take(struct ang_rpc_channel *ch) {
         ang_tag_init(&call->tag_call, call_done);
         ang_tag_init(&call->tag_status, status_done);
         ang_tag_init(&call->tag_message, message_done);
+        ang_timer_init(&call->begins, begins);
     }
     call->ch = ch;
     call->next = ch->calls;
@@ -300,6 +327,7 @@ struct ang_rpc_call *ang_rpc_call_start(struct ang_rpc_channel *ch, const struct
     struct ang_rpc_call *call = call_take(ch);
     call->done = req->done;
     call->message = req->message;
+    call->begun = req->begun;
     call->arg = req->arg;
     call->call =
         grpc_channel_create_call(ch->grpc, NULL, GRPC_PROPAGATE_DEFAULTS, ang_loop_cq(ch->loop),
@@ -336,6 +364,7 @@ void ang_rpc_channel_close(struct ang_rpc_channel *ch) {
         ch->calls = call->next;
         if (call->next != NULL)
             call->next->prev = &ch->calls;
+        ang_timer_cancel(ch->loop, &call->begins);
         call->ch = NULL;
         /* gRPC still owes its completions; they only free the call. */
         (void)grpc_call_cancel(call->call, NULL);

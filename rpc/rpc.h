@@ -113,8 +113,15 @@ void *ang_rpc_user(const struct ang_rpc *rpc);
 void ang_rpc_reply(struct ang_rpc *rpc, const struct ang_slice *parts, size_t n);
 /* Ends any call.  Takes *st. */
 void ang_rpc_fail(struct ang_rpc *rpc, struct ang_status **st);
+/* The same, and what is queued is forgotten instead of sent: for a caller that does not take it. */
+void ang_rpc_cut(struct ang_rpc *rpc, struct ang_status **st);
 /* Streams: one message; false when the call is over or more than 4 MiB wait to be sent (then nothing was queued). */
 bool ang_rpc_send(struct ang_rpc *rpc, const struct ang_slice *parts, size_t n);
+/* The same without a copy: the bytes are shared until done(arg) runs, once, on any thread, with
+ * locks held: it must not call into rpc/.  When it returns false, done does not run. */
+bool ang_rpc_send_shared(struct ang_rpc *rpc, struct ang_slice bytes, void (*done)(void *arg), void *arg);
+/* Streams: tells the caller that the call has begun, before there is a message (his initial metadata). */
+void ang_rpc_begin(struct ang_rpc *rpc);
 /* Bytes queued and not yet taken by the transport; drained (may be NULL) runs on the loop each time they fall below low, and
  * soon after ang_rpc_on_drained when they are below it already.  Not once the call has ended or is cancelled. */
 size_t ang_rpc_queued(const struct ang_rpc *rpc);
@@ -165,6 +172,8 @@ struct ang_rpc_req {
     size_t n_meta;
     void (*done)(void *arg, const struct ang_rpc_result *res); /* exactly once, loop thread, never from inside start */
     void (*message)(void *arg, struct ang_slice msg);          /* server streams: each message; NULL for a unary call */
+    void (*begun)(void *arg); /* server streams: the callee has begun to answer: at most once, before the first message; rarely also
+                                 when it fails instead; may be NULL */
     void *arg;
 };
 /* Loop thread. The call is valid until done has run. */

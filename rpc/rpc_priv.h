@@ -52,6 +52,8 @@ grpc_completion_queue *ang_loop_cq(struct ang_loop *l);
 
 /* One slice with a copy of all parts. */
 grpc_byte_buffer *ang_bytes_new(const struct ang_slice *parts, size_t n);
+/* The bytes themselves; done(arg) when nobody needs them any more, on any thread. */
+grpc_byte_buffer *ang_bytes_share(struct ang_slice bytes, void (*done)(void *arg), void *arg);
 /* The message in one piece, borrowed from bb, or from *mem where gRPC holds it in several pieces.  The caller unrefs *mem
  * with bb. */
 struct ang_slice ang_bytes_view(grpc_byte_buffer *bb, grpc_slice *mem);
@@ -116,8 +118,8 @@ struct ang_rpc {
     gpr_timespec deadline;
     grpc_metadata_array meta;
     grpc_byte_buffer *payload;
-    grpc_byte_buffer *got_bytes; /* before tag_read */
-    int close_cancelled;         /* before tag_close, or before tag_send when that batch holds the close */
+    grpc_byte_buffer *incoming; /* before tag_read */
+    int close_cancelled;        /* before tag_close, or before tag_send when that batch holds the close */
 
     /* set once, before the handler runs */
     grpc_slice request_mem;
@@ -133,8 +135,9 @@ struct ang_rpc {
     void *user;
     void (*cancelled)(struct ang_rpc *rpc, void *user);
     void (*drained)(struct ang_rpc *rpc, void *user);
-    void (*got)(struct ang_rpc *rpc, void *user, const struct ang_slice *msg); /* NULL: none is asked for */
+    void (*got)(struct ang_rpc *rpc, void *user, const struct ang_slice *msg); /* tag_read is under way */
     bool out_first_used;
+    bool begin;         /* initial metadata is to go out without waiting for a message */
     bool begun;         /* initial metadata is sent, or in the batch under way */
     bool sending;       /* tag_send is under way */
     bool ended;         /* by the handler's side */
@@ -175,6 +178,11 @@ void ang_rpc_arm(struct ang_rpc_server *s, const struct ang_served_method *sm);
 void ang_rpc_new_done(struct ang_tag *tag, bool ok);
 void ang_rpc_close_done(struct ang_tag *tag, bool ok);
 void ang_rpc_send_done(struct ang_tag *tag, bool ok);
+void ang_rpc_ref(struct ang_rpc *rpc);
+void ang_rpc_unref(struct ang_rpc *rpc);
+void ang_rpc_late_run(struct ang_op *op, bool shutdown);
+
+/* ---- incoming.c ---- */
 void ang_rpc_read_done(struct ang_tag *tag, bool ok);
 void ang_rpc_late_run(struct ang_op *op, bool shutdown);
 

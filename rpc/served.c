@@ -12,7 +12,7 @@
 
 #define QUEUE_MAX ((size_t)4 << 20)
 
-static void ref(struct ang_rpc *rpc) {
+void ang_rpc_ref(struct ang_rpc *rpc) {
     (void)atomic_fetch_add_explicit(&rpc->refs, 1, memory_order_relaxed);
 }
 
@@ -43,6 +43,9 @@ static void clean(struct ang_rpc *rpc) {
     if (rpc->payload != NULL)
         grpc_byte_buffer_destroy(rpc->payload);
     rpc->payload = NULL;
+    if (rpc->incoming != NULL)
+        grpc_byte_buffer_destroy(rpc->incoming);
+    rpc->incoming = NULL;
     if (rpc->sm == NULL)
         grpc_call_details_destroy(&rpc->details);
     if (rpc->call != NULL)
@@ -50,7 +53,7 @@ static void clean(struct ang_rpc *rpc) {
     rpc->call = NULL;
 }
 
-static void unref(struct ang_rpc *rpc) {
+void ang_rpc_unref(struct ang_rpc *rpc) {
     /* acq_rel: the last one sees all that the others did */
     if (atomic_fetch_sub_explicit(&rpc->refs, 1, memory_order_acq_rel) != 1)
         return;
@@ -86,7 +89,7 @@ void ang_rpc_late_run(struct ang_op *op, bool shutdown) {
     ANG_PT(pthread_mutex_unlock(&rpc->lock));
     if (!shutdown)
         run_callbacks(rpc);
-    unref(rpc);
+    ang_rpc_unref(rpc);
 }
 
 /* Under the lock: callbacks have become due without a completion on its way. */
@@ -94,7 +97,7 @@ static void post_callbacks(struct ang_rpc *rpc) {
     if (rpc->op_posted)
         return;
     rpc->op_posted = true;
-    ref(rpc);
+    ang_rpc_ref(rpc);
     ang_loop_post(rpc->s->loop, &rpc->op);
 }
 
@@ -104,7 +107,9 @@ static void pump(struct ang_rpc *rpc) {
     size_t n = 0;
     struct ang_status_wire w;
 
-    if (rpc->sending || rpc->final || (rpc->out == NULL && !rpc->ended))
+    const bool begin = rpc->begin && !rpc->begun;
+
+    if (rpc->sending || rpc->final || (rpc->out == NULL && !rpc->ended && !begin))
         return;
     if (!rpc->begun)
         ops[n++].op = GRPC_OP_SEND_INITIAL_METADATA;
@@ -132,7 +137,7 @@ static void pump(struct ang_rpc *rpc) {
     }
     rpc->sending = true;
     rpc->final = final;
-    ref(rpc);
+    ang_rpc_ref(rpc);
     ang_tag_start(rpc->call, ops, n, &rpc->tag_send);
     /* gRPC has taken its own references; rpc is kept by the lock's holder. */
     if (rpc->out != NULL)
@@ -157,7 +162,7 @@ void ang_rpc_send_done(struct ang_tag *tag, bool ok) {
     ANG_PT(pthread_mutex_unlock(&rpc->lock));
     if (!quiet)
         run_callbacks(rpc);
-    unref(rpc);
+    ang_rpc_unref(rpc);
 }
 
 void ang_rpc_close_done(struct ang_tag *tag, bool ok) {
@@ -170,7 +175,7 @@ void ang_rpc_close_done(struct ang_tag *tag, bool ok) {
     }
     ANG_PT(pthread_mutex_unlock(&rpc->lock));
     run_callbacks(rpc);
-    unref(rpc);
+    ang_rpc_unref(rpc);
 }
 
 static void start_close(struct ang_rpc *rpc) {
@@ -180,7 +185,7 @@ static void start_close(struct ang_rpc *rpc) {
         rpc->close_started = true;
         op.op = GRPC_OP_RECV_CLOSE_ON_SERVER;
         op.data.recv_close_on_server.cancelled = &rpc->close_cancelled;
-        ref(rpc);
+        ang_rpc_ref(rpc);
         ang_tag_start(rpc->call, &op, 1, &rpc->tag_close);
     }
     ANG_PT(pthread_mutex_unlock(&rpc->lock));
@@ -241,7 +246,7 @@ void ang_rpc_new_done(struct ang_tag *tag, bool ok) {
     atomic_store_explicit(&rpc->refs, 2, memory_order_relaxed);
     handle(rpc);
     start_close(rpc);
-    unref(rpc);
+    ang_rpc_unref(rpc);
 }
 
 /* ---- the handler's side ---- */
@@ -307,11 +312,13 @@ static void push(struct ang_rpc *rpc, grpc_byte_buffer *bb, size_t n) {
 }
 
 /* Takes bb (NULL = no last message) and *st (NULL = OK). */
-static void end(struct ang_rpc *rpc, grpc_byte_buffer *bb, struct ang_status **st) {
+static void end(struct ang_rpc *rpc, grpc_byte_buffer *bb, struct ang_status **st, bool cut) {
     if (rpc->sm != NULL)
         ang_histogram_add(rpc->sm->took[st == NULL ? ANG_OK : ang_code_index((*st)->code)], ang_now_us() - rpc->began_us);
     ANG_PT(pthread_mutex_lock(&rpc->lock));
     AZ(rpc->ended);
+    if (cut)
+        out_drop(rpc);
     rpc->ended = true;
     if (st != NULL) {
         rpc->st = *st;
@@ -323,25 +330,31 @@ static void end(struct ang_rpc *rpc, grpc_byte_buffer *bb, struct ang_status **s
         out_drop(rpc);
     pump(rpc);
     ANG_PT(pthread_mutex_unlock(&rpc->lock));
-    unref(rpc);
+    ang_rpc_unref(rpc);
 }
 
 void ang_rpc_reply(struct ang_rpc *rpc, const struct ang_slice *parts, size_t n) {
     ANG_CHECK(rpc, ANG_RPC_MAGIC);
     ANG_DIAG(rpc->sm->m->kind == ANG_RPC_UNARY);
-    end(rpc, ang_bytes_new(parts, n), NULL);
+    end(rpc, ang_bytes_new(parts, n), NULL, false);
 }
 
 void ang_rpc_fail(struct ang_rpc *rpc, struct ang_status **st) {
     ANG_CHECK(rpc, ANG_RPC_MAGIC);
     AN(*st);
-    end(rpc, NULL, st);
+    end(rpc, NULL, st, false);
+}
+
+void ang_rpc_cut(struct ang_rpc *rpc, struct ang_status **st) {
+    ANG_CHECK(rpc, ANG_RPC_MAGIC);
+    AN(*st);
+    end(rpc, NULL, st, true);
 }
 
 void ang_rpc_end(struct ang_rpc *rpc) {
     ANG_CHECK(rpc, ANG_RPC_MAGIC);
     ANG_DIAG(rpc->sm->m->kind != ANG_RPC_UNARY);
-    end(rpc, NULL, NULL);
+    end(rpc, NULL, NULL, false);
 }
 
 bool ang_rpc_send(struct ang_rpc *rpc, const struct ang_slice *parts, size_t n) {
@@ -356,6 +369,29 @@ bool ang_rpc_send(struct ang_rpc *rpc, const struct ang_slice *parts, size_t n) 
     }
     ANG_PT(pthread_mutex_unlock(&rpc->lock));
     return (ok);
+}
+
+bool ang_rpc_send_shared(struct ang_rpc *rpc, struct ang_slice bytes, void (*done)(void *arg), void *arg) {
+    ANG_CHECK(rpc, ANG_RPC_MAGIC);
+    ANG_PT(pthread_mutex_lock(&rpc->lock));
+    AZ(rpc->ended);
+    bool ok = !rpc->gone && rpc->queued <= QUEUE_MAX;
+    if (ok) {
+        push(rpc, ang_bytes_share(bytes, done, arg), bytes.n);
+        pump(rpc);
+    }
+    ANG_PT(pthread_mutex_unlock(&rpc->lock));
+    return (ok);
+}
+
+void ang_rpc_begin(struct ang_rpc *rpc) {
+    ANG_CHECK(rpc, ANG_RPC_MAGIC);
+    ANG_PT(pthread_mutex_lock(&rpc->lock));
+    AZ(rpc->ended);
+    rpc->begin = true;
+    if (!rpc->gone)
+        pump(rpc);
+    ANG_PT(pthread_mutex_unlock(&rpc->lock));
 }
 
 size_t ang_rpc_queued(const struct ang_rpc *rpc) {
@@ -376,58 +412,5 @@ void ang_rpc_on_drained(struct ang_rpc *rpc, size_t low, void (*drained)(struct 
     rpc->drain_armed = drained != NULL;
     if (rpc->drain_armed && rpc->queued < low)
         post_callbacks(rpc);
-    ANG_PT(pthread_mutex_unlock(&rpc->lock));
-}
-
-/* ---- requests of a bidirectional stream ---- */
-
-static void cancel_too_big(struct ang_rpc *rpc, size_t n) {
-    char *text = ang_sprintf("%s: the request has %zu bytes, the limit is %lld (limits.message)", rpc->sm->m->path, n,
-                             (long long)rpc->s->max_message);
-    /* Its close comes, and with it `cancelled`. */
-    AZ(grpc_call_cancel_with_status(rpc->call, GRPC_STATUS_RESOURCE_EXHAUSTED, text, NULL));
-    free(text);
-}
-
-void ang_rpc_read_done(struct ang_tag *tag, bool ok) {
-    struct ang_rpc *rpc = ANG_CONTAINER(tag, struct ang_rpc, tag_read);
-    void (*got)(struct ang_rpc *, void *, const struct ang_slice *);
-    grpc_slice mem = grpc_empty_slice();
-    struct ang_slice msg = ANG_SLICE_NONE;
-
-    ANG_CHECK(rpc, ANG_RPC_MAGIC);
-    ANG_PT(pthread_mutex_lock(&rpc->lock));
-    got = rpc->ended || rpc->gone || !ok ? NULL : rpc->got;
-    rpc->got = NULL;
-    void *user = rpc->user;
-    grpc_byte_buffer *bb = rpc->got_bytes;
-    rpc->got_bytes = NULL;
-    ANG_PT(pthread_mutex_unlock(&rpc->lock));
-    if (bb != NULL)
-        msg = ang_bytes_view(bb, &mem);
-    if (got != NULL && bb != NULL && msg.n > (uint64_t)rpc->s->max_message)
-        cancel_too_big(rpc, msg.n);
-    else if (got != NULL)
-        got(rpc, user, bb == NULL ? NULL : &msg);
-    grpc_slice_unref(mem);
-    if (bb != NULL)
-        grpc_byte_buffer_destroy(bb);
-    unref(rpc);
-}
-
-void ang_rpc_read(struct ang_rpc *rpc, void (*got)(struct ang_rpc *rpc, void *user, const struct ang_slice *msg)) {
-    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
-
-    ANG_CHECK(rpc, ANG_RPC_MAGIC);
-    ANG_DIAG(rpc->sm->m->kind == ANG_RPC_BIDI_STREAM);
-    ANG_PT(pthread_mutex_lock(&rpc->lock));
-    AZ(rpc->ended);
-    AZ(rpc->got);
-    if (!rpc->gone) {
-        rpc->got = got;
-        op.data.recv_message.recv_message = &rpc->got_bytes;
-        ref(rpc);
-        ang_tag_start(rpc->call, &op, 1, &rpc->tag_read);
-    }
     ANG_PT(pthread_mutex_unlock(&rpc->lock));
 }

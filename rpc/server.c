@@ -1,7 +1,7 @@
 /* The server: listening, requests asked for in advance, shutting down.
  *
  * Every method is registered with gRPC, which then reads the request by itself: one completion brings the call with its
- * message.  ARMED requests per method are outstanding; gRPC queues what comes faster. */
+ * message (of a method whose caller streams, without).  ARMED requests per method are outstanding; gRPC queues what comes faster. */
 #include <errno.h>
 #include <grpc/grpc_security.h>
 #include <limits.h>
@@ -71,9 +71,9 @@ struct ang_rpc *ang_rpc_take(struct ang_rpc_server *s, const struct ang_served_m
     rpc->queued = rpc->sending_n = rpc->low = 0;
     rpc->user = NULL;
     rpc->cancelled = rpc->drained = NULL;
-    rpc->got = NULL;
     rpc->begun = rpc->sending = rpc->ended = rpc->final = rpc->close_started = rpc->gone = rpc->told = false;
-    rpc->drain_armed = rpc->op_posted = rpc->out_first_used = false;
+    rpc->drain_armed = rpc->op_posted = rpc->out_first_used = rpc->begin = false;
+    rpc->got = NULL;
     rpc->close_cancelled = 0;
     return (rpc);
 }

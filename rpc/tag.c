@@ -35,6 +35,15 @@ grpc_byte_buffer *ang_bytes_new(const struct ang_slice *parts, size_t n) {
     return (bb);
 }
 
+grpc_byte_buffer *ang_bytes_share(struct ang_slice bytes, void (*done)(void *arg), void *arg) {
+    void *p;
+    memcpy(&p, &bytes.p, sizeof(p)); /* gRPC only reads it */
+    grpc_slice s = grpc_slice_new_with_user_data(p, bytes.n, done, arg);
+    grpc_byte_buffer *bb = grpc_raw_byte_buffer_create(&s, 1);
+    grpc_slice_unref(s);
+    return (bb);
+}
+
 struct ang_slice ang_bytes_view(grpc_byte_buffer *bb, grpc_slice *mem) {
     grpc_byte_buffer_reader r;
     grpc_slice *first;

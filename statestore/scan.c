@@ -2,9 +2,10 @@
 #include "statestore/store_priv.h"
 
 struct ang_err *ang_store_by_correlation(struct ang_store_part *part, struct ang_slice correlation_id,
+                                         const struct ang_root *from,
                                          bool (*visit)(void *arg, const struct ang_root *root), void *arg) {
     static const char *what = "read the index by correlation id";
-    struct ang_key lower, upper;
+    struct ang_key lower, upper, first;
     struct ang_buf last = {0};
     struct ang_root root;
     struct ang_slice key, value, rest;
@@ -19,8 +20,11 @@ struct ang_err *ang_store_by_correlation(struct ang_store_part *part, struct ang
     ang_key_init_correlation(&lower, correlation_id);
     ang_key_init_correlation(&upper, correlation_id);
     ang_key_add_end(&upper);
+    ang_key_init_correlation(&first, correlation_id);
+    if (from != NULL)
+        ang_key_add_root(&first, from);
     ang_walk_init(&w, part, ANG_WALK_RANGE, ang_key_slice(&lower), ang_key_slice(&upper), what);
-    for (ang_walk_seek(&w, ang_key_slice(&lower)); ang_walk_row(&w, &key, &value); ang_walk_next(&w)) {
+    for (ang_walk_seek(&w, ang_key_slice(&first)); ang_walk_row(&w, &key, &value); ang_walk_next(&w)) {
         rest = ang_slice_of(key.p + lower.n, key.n - lower.n);
         if (!ang_take_root(&rest, &root) || rest.n != 4) {
             er = ang_store_bad_row(part, what);
@@ -39,6 +43,7 @@ struct ang_err *ang_store_by_correlation(struct ang_store_part *part, struct ang
         er = ang_walk_error(&w);
     ang_walk_fini(&w);
     ang_buf_fini(&last);
+    ang_key_fini(&first);
     ang_key_fini(&lower);
     ang_key_fini(&upper);
     ang_part_leave(part);
@@ -64,6 +69,50 @@ struct ang_err *ang_store_roots(struct ang_store_part *part, bool (*visit)(void 
             break;
         }
         if (!visit(arg, &root))
+            break;
+    }
+    if (er == NULL)
+        er = ang_walk_error(&w);
+    ang_walk_fini(&w);
+    ang_part_leave(part);
+    return (er);
+}
+
+/* Moves to the first book of the root behind that one. */
+static void seek_next_root(struct ang_walk *w, const uint8_t id[16]) {
+    struct ang_key key;
+
+    ang_key_init(&key, ANG_KIND_BOOK);
+    ang_key_add(&key, ang_slice_of(id, 16));
+    ang_key_add_end(&key);
+    ang_walk_seek(w, ang_key_slice(&key));
+    ang_key_fini(&key);
+}
+
+struct ang_err *ang_store_booked_roots(struct ang_store_part *part, const uint8_t *after,
+                                       bool (*visit)(void *arg, const struct ang_root *root), void *arg) {
+    static const char *what = "read the roots that have books";
+    const uint8_t lower[] = {ANG_KIND_BOOK}, upper[] = {ANG_KIND_BOOK + 1};
+    struct ang_root root;
+    struct ang_slice key, value;
+    struct ang_walk w;
+    struct ang_err *er = ang_part_enter(part);
+
+    if (er != NULL)
+        return (er);
+    ang_walk_init(&w, part, ANG_WALK_RANGE, ang_slice_of(lower, 1), ang_slice_of(upper, 1), what);
+    if (after == NULL)
+        ang_walk_seek(&w, ang_slice_of(lower, 1));
+    else
+        seek_next_root(&w, after);
+    for (; ang_walk_row(&w, &key, &value); seek_next_root(&w, root.id)) {
+        struct ang_slice rest = ang_slice_of(key.p + 1, key.n - 1);
+        if (!ang_take_root(&rest, &root) || rest.n != 4) {
+            er = ang_store_bad_row(part, what);
+            break;
+        }
+        /* The main timeline is the first of a root's editions: when another one comes first, it has no book. */
+        if (root.edition.n == 0 && !visit(arg, &root))
             break;
     }
     if (er == NULL)

@@ -128,13 +128,17 @@ struct ang_err *ang_store_done(struct ang_store_part *part, const struct ang_roo
                                struct ang_store_done *ret_done, bool *ret_found) ANG_MUST_USE;
 struct ang_err *ang_store_refusal(struct ang_store_part *part, const struct ang_root *root, struct ang_slice command_id,
                                   struct ang_buf *ret_status, bool *ret_found) ANG_MUST_USE;
-/* Roots that have a book with this correlation id, each once, in no order, until visit returns false.  The root is borrowed
- * until the visitor returns; visitors may read the store. */
-struct ang_err *ang_store_by_correlation(struct ang_store_part *part, struct ang_slice correlation_id,
+/* Roots that have a book with this correlation id, each once, in the order of ang_store_roots, beginning with `from` (NULL: the first),
+ * until visit returns false.  The root is borrowed until the visitor returns; visitors may read the store. */
+struct ang_err *ang_store_by_correlation(struct ang_store_part *part, struct ang_slice correlation_id, const struct ang_root *from,
                                          bool (*visit)(void *arg, const struct ang_root *root), void *arg) ANG_MUST_USE;
 /* Every root that has a next sequence, each once, in the order of id, length of edition, edition; until visit returns false. */
 struct ang_err *ang_store_roots(struct ang_store_part *part, bool (*visit)(void *arg, const struct ang_root *root),
                                 void *arg) ANG_MUST_USE;
+/* Every root that has a book on the main timeline, each once, in the order of their ids, beginning behind `after` (NULL: with the
+ * first), until visit returns false. */
+struct ang_err *ang_store_booked_roots(struct ang_store_part *part, const uint8_t *after,
+                                       bool (*visit)(void *arg, const struct ang_root *root), void *arg) ANG_MUST_USE;
 /* ANG_OFFSET_NONE (-1) when there is none. meta may be NULL. */
 struct ang_err *ang_store_position(struct ang_store_part *part, const char *topic, int64_t *ret_next_offset,
                                    struct ang_buf *ret_meta) ANG_MUST_USE;

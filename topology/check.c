@@ -73,3 +73,15 @@ struct ang_status *ang_check_query(const struct ang_topology *t, const struct an
     *ret_domain = NULL;
     return (c->domain.n == 0 ? NULL : find_domain(t, c->domain, ret_domain));
 }
+
+struct ang_status *ang_check_filter(const struct ang_topology *t, const struct ang_wire_cover *c,
+                                    const struct ang_domain **ret_domain) {
+    struct ang_status *st;
+
+    if (c->has_root && (st = check_root(c)) != NULL)
+        return (st);
+    if ((st = check_names(c)) != NULL)
+        return (st);
+    *ret_domain = NULL;
+    return (c->domain.n == 0 ? NULL : find_domain(t, c->domain, ret_domain));
+}

@@ -10,8 +10,11 @@
 struct ang_status *ang_check_command(const struct ang_topology *t, const char *message,
                                      const struct ang_wire_cover *cover,
                                      const struct ang_domain **ret_domain) ANG_MUST_USE;
-/* *ret_domain is NULL when no domain was named. */
+/* *ret_domain is NULL when no domain was named; as in the next one. */
 struct ang_status *ang_check_query(const struct ang_topology *t, const struct ang_wire_query *q,
                                    const struct ang_domain **ret_domain) ANG_MUST_USE;
+/* What is given of a cover is good; nothing need be given. */
+struct ang_status *ang_check_filter(const struct ang_topology *t, const struct ang_wire_cover *cover,
+                                    const struct ang_domain **ret_domain) ANG_MUST_USE;
 
 #endif

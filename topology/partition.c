@@ -48,3 +48,33 @@ void ang_root_text(struct ang_buf *b, const uint8_t root[16], struct ang_slice e
         ang_buf_add_slice(b, edition);
     }
 }
+
+bool ang_root_parse(struct ang_slice text, uint8_t ret_root[16], struct ang_slice *ret_edition) {
+    struct ang_slice edition = ANG_SLICE_NONE;
+    struct ang_uuid id;
+
+    if (text.n < ANG_UUID_TEXT || !ang_uuid_parse(ang_slice_of(text.p, ANG_UUID_TEXT), &id))
+        return (false);
+    if (text.n > ANG_UUID_TEXT) {
+        edition = ang_slice_of(text.p + ANG_UUID_TEXT + 1, text.n - ANG_UUID_TEXT - 1);
+        if (text.p[ANG_UUID_TEXT] != '@' || !ang_name_ok(edition))
+            return (false);
+    }
+    memcpy(ret_root, id.b, 16);
+    *ret_edition = edition;
+    return (true);
+}
+
+#define SEQUENCE_TEXT 11 /* with the slash */
+
+bool ang_event_key_parse(struct ang_slice key, uint8_t ret_root[16], struct ang_slice *ret_edition,
+                         uint32_t *ret_first) {
+    const size_t n = key.n < SEQUENCE_TEXT ? 0 : key.n - SEQUENCE_TEXT;
+    uint64_t first;
+
+    if (n == 0 || key.p[n] != '/' || !ang_slice_to_u64(ang_slice_of(key.p + n + 1, SEQUENCE_TEXT - 1), &first) ||
+        first > UINT32_MAX || !ang_root_parse(ang_slice_of(key.p, n), ret_root, ret_edition))
+        return (false);
+    *ret_first = (uint32_t)first;
+    return (true);
+}

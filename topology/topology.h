@@ -42,6 +42,10 @@ int32_t ang_partition_of_key(struct ang_slice key, int32_t partitions);
 int32_t ang_partition_of_root(const uint8_t root[16], int32_t partitions);
 /* "<root>" or "<root>@<edition>" appended to b. */
 void ang_root_text(struct ang_buf *b, const uint8_t root[16], struct ang_slice edition);
+/* The other way round; the edition is borrowed.  False: text is none. */
+bool ang_root_parse(struct ang_slice text, uint8_t ret_root[16], struct ang_slice *ret_edition);
+/* The same of an event's key, "<root>/<first sequence, 10 digits>". */
+bool ang_event_key_parse(struct ang_slice key, uint8_t ret_root[16], struct ang_slice *ret_edition, uint32_t *ret_first);
 
 /* Names that contract.md §1 allows. */
 bool ang_name_ok(struct ang_slice s);        /* domain, edition: [a-z_][a-z0-9_-]*, at most 64 */

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 # A folder may include itself and those before it.
-ORDER = ["base", "proto", "eventlog", "statestore", "rpc", "http", "topology", "processor", "gateway", "cmd"]
+ORDER = ["base", "proto", "eventlog", "statestore", "rpc", "http", "topology", "processor", "gateway", "tools", "cmd"]
 # These may include anything public; tests also what is private to the folder they test.
 OUTSIDE = ["tests", "bench", "examples"]
 SKIPPED = {"build", ".git", ".venv", ".cache", ".pytest_cache", "data", "node_modules", "__pycache__", "target"}

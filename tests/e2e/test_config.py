@@ -85,7 +85,7 @@ def test_a_bad_log_specification_names_its_variable(folder):
     assert "ANGZARR_LOG" in out and "shout" in out
 
 
-@pytest.mark.parametrize("role", ["aggregate", "gateway"])
+@pytest.mark.parametrize("role", ["aggregate", "gateway", "stream"])
 def test_only_standalone_runs_on_the_embedded_log(folder, role):
     out = refused(folder, GOOD, role, "--config", "angzarr.yaml")
     assert "embedded" in out and "standalone" in out
@@ -101,5 +101,5 @@ def test_a_wrong_command_line_is_explained(folder, args):
 def test_help_names_the_roles(folder):
     status, out = angzarr.run("--help", cwd=folder)
     assert status == 0
-    for word in ("standalone", "aggregate", "gateway", "--config", "ANGZARR_CONFIG"):
+    for word in ("standalone", "aggregate", "gateway", "stream", "--config", "ANGZARR_CONFIG"):
         assert word in out

@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 
+from lib.api import pb
 from lib.client import OPEN, Status, book, new_root, numbers
 from lib.metrics import ROOT, TYPE, Scrape, deltas, documented, promtool
 from lib.procs import eventually, free_ports, in_thread
@@ -16,7 +17,7 @@ from rules_lib import everything_before_is_done, put, root_in, text
 
 
 def http_of(role):
-    return role.config["gateway" if role.role != "aggregate" else "worker"]["http"]
+    return role.config[{"aggregate": "worker", "stream": "stream"}.get(role.role, "gateway")]["http"]
 
 
 def by_code(scrape_before, scrape_after, name):
@@ -115,6 +116,47 @@ def test_a_caller_that_leaves_is_counted(make_system, gated):
     call.cancel()
     eventually(lambda: Scrape(system.http).get("angzarr_gateway_commands_total", domain="order", code="CANCELLED") == 1)
     assert Scrape(system.http).get("angzarr_gateway_commands_in_flight", domain="order") == 0
+    logic.let_go()
+
+
+def test_commands_of_streams_are_counted_like_all_others(make_system, gated):
+    """Each once, when it is answered: how long its stream goes on, and how that ends, is another matter."""
+    logic = gated()
+    system = make_system({"order": logic.address}, settings={"stream": {"timeout": "60s"}}).up()
+    client = system.client()
+    root = new_root()
+    before = Scrape(system.http)
+
+    def execute(command, key=None, path="ExecuteStream"):
+        return client.stream(f"/angzarr.CommandGateway/{path}", command, metadata=(("idempotency-key", key),) if key else ())
+
+    def counted(expected, in_flight=0):
+        after = Scrape(system.http)
+        for name in ("commands_total", "command_duration_seconds_count"):
+            assert by_code(before, after, f"angzarr_gateway_{name}") == expected, name
+        assert after.get("angzarr_gateway_commands_in_flight", domain="order") == in_flight
+        return True
+
+    stream = execute(book("order", root))
+    stream.wait(1)
+    assert counted({("order", "OK"): 1})  # and the stream goes on
+    assert stream.cancel() == "CANCELLED"
+    one = pb.ExecuteStreamCountRequest(command=book("order", root, sequence=1), count=1)
+    assert execute(one, path="ExecuteStreamResponseCount").ended() == "OK"
+    assert execute(book("order", root)).ended() == "FAILED_PRECONDITION"  # another sequence
+    assert execute(book("order", root), key="two words").ended() == "INVALID_ARGUMENT"
+    assert execute(pb.CommandBook()).ended() == "INVALID_ARGUMENT"
+    assert execute(pb.ExecuteStreamCountRequest(count=1), path="ExecuteStreamResponseCount").ended() == "INVALID_ARGUMENT"
+    assert execute(book("unheard-of", root)).ended() == "NOT_FOUND"
+    expected = {("order", "OK"): 2, ("order", "FAILED_PRECONDITION"): 1, ("order", "INVALID_ARGUMENT"): 1, ("-", "INVALID_ARGUMENT"): 2,
+                ("-", "NOT_FOUND"): 1}
+    assert counted(expected)
+    logic.hold()
+    going = execute(book("order", new_root()))
+    eventually(lambda: logic.waiting == 1)
+    assert counted(expected, in_flight=1)
+    assert going.cancel() == "CANCELLED"
+    eventually(lambda: counted({**expected, ("order", "CANCELLED"): 1}))
     logic.let_go()
 
 
@@ -341,8 +383,8 @@ def test_promtool_reads_a_standalone_under_load(make_system, make_logic):
 
 
 @pytest.mark.kafka_only
-def test_promtool_reads_a_gateway_and_a_worker_under_load(make_system, make_logic):
-    check_under_load(make_system({"order": make_logic().address}, two=True).up())
+def test_promtool_reads_the_roles_of_a_cluster_under_load(make_system, make_logic):
+    check_under_load(make_system({"order": make_logic().address}, two=True, stream=True).up())
 
 
 def test_head_has_the_type_and_no_body(system):
@@ -388,10 +430,15 @@ def test_the_page_has_all_that_a_standalone_tells(make_system):
 
 
 @pytest.mark.kafka_only
-def test_the_page_has_all_that_a_gateway_and_a_worker_tell(make_system, make_logic):
-    system = make_system({"order": make_logic().address}, two=True).up()
+def test_the_page_has_all_that_the_roles_of_a_cluster_tell(make_system, make_logic):
+    system = make_system({"order": make_logic().address}, two=True, stream=True).up()
     for role in system.roles:  # lag is known after the first fetch
         eventually(lambda: check_page(Scrape(http_of(role)), role.role))
+    eventually(lambda: Scrape(http_of(system.stream)).get("angzarr_gateway_workers_attached") == 1)
+    told = Scrape(http_of(system.stream))
+    assert told.get("angzarr_ready") == 1 and told.get("angzarr_gateway_partitions_unreachable", domain="order") == 0
+    methods = {dict(labels)["method"].split("/")[1] for labels in told.series("angzarr_rpc_duration_seconds_count")}
+    assert {"angzarr.EventQuery", "angzarr.EventStream", "angzarr.ext.EventTail"} == {m for m in methods if m.startswith("angzarr.")}
 
 
 def test_callers_cannot_make_series(make_system, make_logic):
@@ -421,7 +468,7 @@ def test_callers_cannot_make_series(make_system, make_logic):
     for (name, labels), _ in second.samples.items():
         for label, value in labels:
             assert label not in known or value in known[label], (name, label, value)
-    assert len(known["method"]) < 15
+    assert len(known["method"]) < 25
     new = {key for key in second.samples if key not in first.samples}
     assert all(name == LOG_MESSAGES or "code" in dict(labels) for name, labels in new), new
     _, labels = documented()

@@ -18,7 +18,9 @@ from lib.procs import SCALE, eventually, in_thread
 
 V1, V1ALPHA = "grpc.reflection.v1", "grpc.reflection.v1alpha"
 ALWAYS = ["grpc.health.v1.Health", f"{V1}.ServerReflection", f"{V1ALPHA}.ServerReflection"]
-GATEWAY = sorted(["angzarr.AggregateCoordinator", "angzarr.BusinessCoordinator", "angzarr.CommandGateway", "angzarr.EventQuery", *ALWAYS])
+GATEWAY = sorted(["angzarr.AggregateCoordinator", "angzarr.BusinessCoordinator", "angzarr.CommandGateway", "angzarr.EventQuery",
+                  "angzarr.EventStream", "angzarr.ext.EventTail", *ALWAYS])
+STREAM = sorted(["angzarr.EventQuery", "angzarr.EventStream", "angzarr.ext.EventTail", *ALWAYS])
 WORKER = sorted(["angzarr.EventQuery", "angzarr.ext.Worker", *ALWAYS])
 
 ORDERS = """\
@@ -235,6 +237,7 @@ def test_the_five_questions(channel, package):
     ("shop.Order.by", "shop/orders.proto"), ("shop.Order.State", "shop/orders.proto"), ("shop.Order.PAID", "shop/orders.proto"),
     ("shop.Checkout", "shop/orders.proto"), ("shop.Checkout.Pay", "shop/orders.proto"), ("shop.owner", "shop/orders.proto"),
     ("angzarr.EventQuery", "angzarr/query.proto"), ("angzarr.ext.Worker", "angzarr/ext/worker.proto"),
+    ("angzarr.ext.EventTail", "angzarr/ext/event_tail.proto"),
     ("angzarr.SYNC_MODE_CASCADE", "angzarr/types.proto"), ("google.protobuf.Timestamp", "google/protobuf/timestamp.proto"),
     (f"{V1}.ServerReflection", "grpc/reflection/v1/reflection.proto"),
     (f"{V1ALPHA}.ServerReflection", "grpc/reflection/v1alpha/reflection.proto"), ("grpc.health.v1.Health", "grpc/health/v1/health.proto"),
@@ -345,21 +348,26 @@ def test_an_open_stream_does_not_hold_up_the_end(make_system, logic):
 
 # ---- roles
 
+def ports(system):
+    """(address, what is served there) of every role."""
+    return (system.address, GATEWAY), (system.worker.config["worker"]["address"], WORKER), (system.stream_address, STREAM)
+
+
 @pytest.mark.kafka_only
 def test_each_role_lists_what_its_port_serves(make_system, logic, types):
-    system = make_system({"order": logic.address}, two=True, settings={"descriptors": types}).up()
-    for address, services in ((system.address, GATEWAY), (system.worker.config["worker"]["address"], WORKER)):
+    system = make_system({"order": logic.address}, two=True, stream=True, settings={"descriptors": types}).up()
+    for address, services in ports(system):
         assert grpcurl.told(address, "list").split() == services
         assert "message Order" in grpcurl.told(address, "describe", "shop.Order")
 
 
 @pytest.mark.kafka_only
 def test_reflection_is_there_before_the_log_is(make_system, logic, types):
-    system = make_system({"order": logic.address}, two=True,
+    system = make_system({"order": logic.address}, two=True, stream=True,
                          settings={"descriptors": types, "log": {"kafka": {"bootstrap.servers": "127.0.0.1:1"}}})
     for role in system.roles:
         role.launch()
-    for address, services in ((system.address, GATEWAY), (system.worker.config["worker"]["address"], WORKER)):
+    for address, services in ports(system):
         def listed():
             status, out, err = grpcurl.run(address, "list")
             assert status == 0, err

@@ -5,10 +5,11 @@ import pytest
 from lib.api import descriptors
 
 BUILT = {
-    "CommandGateway": {"Execute", "ExecuteSync"},
+    "CommandGateway": {"Execute", "ExecuteSync", "ExecuteStream", "ExecuteStreamResponseCount", "ExecuteStreamResponseTime"},
     "BusinessCoordinator": {"Handle", "Record"},
     "AggregateCoordinator": {"Handle", "HandleSync"},
-    "EventQuery": {"GetEventBook", "GetEvents"},
+    "EventQuery": {"GetEventBook", "GetEvents", "Synchronize", "GetAggregateRoots"},
+    "EventStream": {"Subscribe"},
 }
 USERS = {"BusinessLogic", "Aggregate", "Projector", "Saga", "ProcessManager", "Upcaster"}  # served by users, not by us
 

@@ -89,16 +89,18 @@ class Role(Process):
 
 
 class System:
-    """log: "embedded" or a lib.kafka.Kafka.  domains: {name: address or business_logic row}.  two: gateway and worker apart."""
+    """log: "embedded" or a lib.kafka.Kafka.  domains: {name: address or business_logic row}.  two: gateway and worker apart; stream: a process
+    of the role `stream` beside them."""
 
-    def __init__(self, log, domains, two=False, partitions=2, settings=None, workers=1):
+    def __init__(self, log, domains, two=False, partitions=2, settings=None, workers=1, stream=False):
         self.kafka = None if log == "embedded" else log
         self.embedded = self.kafka is None
-        assert not (two and self.embedded), "the embedded log is for one process"
+        assert not ((two or stream) and self.embedded), "the embedded log is for one process"
         self.folder = tempfile.mkdtemp(prefix="angzarr-e2e-")
         self.prefix = f"t{uuid.uuid4().hex[:8]}."
         self.partitions = partitions
-        self.grpc_port, self.http_port, *ports = free_ports(2 + 2 * workers)
+        self.grpc_port, self.http_port, stream_port, stream_http, *ports = free_ports(4 + 2 * workers)
+        self.stream_address = f"127.0.0.1:{stream_port}"
         self.address = f"127.0.0.1:{self.grpc_port}"
         self.http = f"127.0.0.1:{self.http_port}"
         self._clients = []
@@ -110,6 +112,7 @@ class System:
             "topology": {"prefix": self.prefix, "partitions": partitions, "replication": 1},
             "state": {"path": os.path.join(self.folder, "state")},
             "gateway": {"address": self.address, "http": self.http},
+            "stream": {"address": self.stream_address, "http": f"127.0.0.1:{stream_http}"},
             "worker": {"id": "w0"},
             "business_logic": rows,
         }
@@ -127,6 +130,9 @@ class System:
                 self.workers.append(Role(f"worker{i}", "aggregate", merge(json.loads(json.dumps(base)), own), self.folder))
             self.worker = self.workers[0]
             self.roles = [*self.workers, self.gateway]
+        if stream:
+            self.stream = Role("stream", "stream", base, self.folder)
+            self.roles.append(self.stream)
 
     def up(self, timeout=60):
         for role in self.roles:

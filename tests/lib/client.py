@@ -1,11 +1,13 @@
 """A client of the gateway, as a user would write it with grpcio."""
 
+import queue
+import threading
 import uuid
 
 import grpc
 
 from lib.api import TYPE_URL, pack, pb
-from lib.procs import SCALE
+from lib.procs import SCALE, eventually
 
 DETAILS = "grpc-status-details-bin"
 BOOK = "angzarr-event-book-bin"
@@ -81,6 +83,52 @@ class Status(Exception):
         return pb.EventBook.FromString(self.trailers[BOOK])
 
 
+class Stream:
+    """A call whose messages are read as they come; `messages` has what came so far."""
+
+    def __init__(self, call, answer, feed=None):
+        self.call, self.feed, self.messages = call, feed, []
+        self.code = self.text = None  # how it ended
+        self._answer = answer
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self):
+        try:
+            for message in self.call:
+                self.messages.append(self._answer.FromString(message))
+        except grpc.RpcError:
+            pass
+        self.code, self.text = self.call.code().name, self.call.details() or ""
+
+    def begun(self):
+        """Waits until the server says that it has begun: what happens from now on is heard."""
+        self.call.initial_metadata()
+        return self
+
+    def send(self, *messages):
+        for message in messages:
+            self.feed.put(message.SerializeToString())
+
+    def half_close(self):
+        self.feed.put(None)
+
+    def wait(self, n, timeout=30):
+        """Until there are n messages; returns them."""
+        eventually(lambda: len(self.messages) >= n or self.code is not None, timeout, what=f"{n} messages, {len(self.messages)} so far")
+        assert len(self.messages) >= n, f"ended with {self.code}: {self.text} after {len(self.messages)} messages of {n}"
+        return self.messages
+
+    def ended(self, timeout=30):
+        """Waits for the end; returns its code."""
+        eventually(lambda: self.code is not None, timeout, what=f"the end of the stream, {len(self.messages)} messages so far")
+        return self.code
+
+    def cancel(self):
+        self.call.cancel()
+        return self.ended()
+
+
 class Client:
     def __init__(self, address):
         self.address = address
@@ -103,6 +151,27 @@ class Client:
     def call(self, path, request, answer, **options):
         out = self.raw(path, request.SerializeToString(), **options)
         return [answer.FromString(o) for o in out] if options.get("stream") else answer.FromString(out)
+
+    def stream(self, path, request, answer=pb.EventBook, timeout=None, metadata=()):
+        """A server stream, read as it comes."""
+        return Stream(self.channel.unary_stream(path)(request.SerializeToString(), timeout=timeout, metadata=metadata), answer)
+
+    def subscribe(self, correlation_id):
+        return self.stream("/angzarr.EventStream/Subscribe", pb.EventStreamFilter(correlation_id=correlation_id))
+
+    def follow(self, domain="", root=None, correlation_id="", edition=""):
+        """What Follow tells from now on."""
+        request = pb.ext.FollowRequest(domain=domain, correlation_id=correlation_id, edition=edition)
+        if root is not None:
+            request.root.value = root
+        return self.stream("/angzarr.ext.EventTail/Follow", request)
+
+    def synchronize(self, *queries):
+        feed = queue.SimpleQueue()
+        call = self.channel.stream_stream("/angzarr.EventQuery/Synchronize")(iter(feed.get, None))
+        stream = Stream(call, pb.EventBook, feed)
+        stream.send(*queries)
+        return stream
 
     def execute(self, command, key=None, path="/angzarr.CommandGateway/Execute", **options):
         if key is not None:

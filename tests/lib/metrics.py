@@ -102,7 +102,7 @@ class Row:
         self.name = cells[0].strip("`")
         self.type = cells[1].split()[0]
         self.labels = set(re.findall(r"`(\w+)`", cells[2]))
-        self.roles = {"standalone", "aggregate", "gateway"} if cells[3] == "all" else set(cells[3].split(", "))
+        self.roles = {"standalone", "aggregate", "gateway", "stream"} if cells[3] == "all" else set(cells[3].split(", "))
 
 
 def documented():

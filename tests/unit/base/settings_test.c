@@ -206,10 +206,10 @@ static const struct {
     {"\"log\\0x\": {}\n", "t.yaml:1: expected the name of a setting, got text with a zero byte in it"},
     /* unknown, twice */
     {"\nworkers: {}\n", "t.yaml:2: workers: unknown key, did you mean \"worker\"?"},
-    {"sagas: []\n", "t.yaml:1: sagas: unknown key, expected one of log, topology, state, worker, gateway, limits, "
+    {"sagas: []\n", "t.yaml:1: sagas: unknown key, expected one of log, topology, state, worker, gateway, stream, limits, "
                     "replay, compensation, business_logic, descriptors"},
     {"projectors: []\n", "t.yaml:1: projectors: unknown key, expected one of log, topology, state, worker, gateway, "
-                         "limits, replay, compensation, business_logic, descriptors"},
+                         "stream, limits, replay, compensation, business_logic, descriptors"},
     {"worker:\n  id: a\n  lane: 2\n", "t.yaml:3: worker.lane: unknown key, did you mean \"lanes\"?"},
     {"limits:\n  timeout: 2s\n", "t.yaml:2: limits.timeout: unknown key, expected one of message, call_timeout, "
                                  "command_ttl, calls, slow_after, slow_calls, max_unfinished, dedupe_window"},
@@ -399,6 +399,7 @@ static void environment_wins(void **state) {
     static const char *const names[][2] = {
         {"POD_NAME", "pod-7"},
         {"GRPC_PORT", "9000"},
+        {"STREAM_TIMEOUT_SECS", "7"},
         {"ANGZARR_SERVICE_ENDPOINT", "svc:1"},
         {"ANGZARR__TOPOLOGY__PARTITIONS", "5"},
         {"ANGZARR__LOG__TYPE", "kafka"},
@@ -425,6 +426,7 @@ static void environment_wins(void **state) {
     assert_string_equal(s->worker.address, "0.0.0.0:1"); /* the exact name is stronger than the short one */
     assert_string_equal(s->worker.advertise, "svc:1");
     assert_int_equal(s->worker.session_timeout_ms, 10000);
+    assert_int_equal(s->stream.timeout_ms, 7000);
     assert_int_equal(s->topology.partitions, 5);
     assert_int_equal(s->topology.replication, 2);
     assert_int_equal(s->log.type, ANG_LOGTYPE_KAFKA);
@@ -459,6 +461,8 @@ static void bad_environment(void **state) {
         {"ANGZARR__BUSINESS_LOGIC", "[{domain: order}]",
          "environment ANGZARR__BUSINESS_LOGIC:1: business_logic[0]: expected the key address, which must be given"},
         {"GRPC_PORT", "http", "environment GRPC_PORT: worker.address: expected a port from 0 to 65535, got \"http\""},
+        {"STREAM_TIMEOUT_SECS", "7s",
+         "environment STREAM_TIMEOUT_SECS: stream.timeout: expected a whole number of seconds, got \"7s\""},
         {"ANGZARR_SERVICE_ENDPOINT", "x",
          "environment ANGZARR_SERVICE_ENDPOINT: worker.advertise: expected host:port, "
          "unix:/path, or \"\", got \"x\""},
@@ -490,6 +494,7 @@ int main(void) {
 
     unsetenv("POD_NAME");
     unsetenv("GRPC_PORT");
+    unsetenv("STREAM_TIMEOUT_SECS");
     unsetenv("ANGZARR_SERVICE_ENDPOINT");
     unsetenv("ANGZARR_CONFIG");
     return (cmocka_run_group_tests(tests, enter, leave));

@@ -22,6 +22,10 @@ void ang_worker_detach(struct ang_worker *w, const char *gateway, void *arg) {
     w->deliver = NULL;
 }
 
+void ang_worker_page(struct ang_worker *w, struct ang_paging *pg) {
+    fail();
+}
+
 void ang_worker_query(struct ang_worker *w, struct ang_rpc *rpc, bool stream) {
     const struct ang_slice book = ang_slice_str("book");
 
@@ -250,8 +254,8 @@ static const struct {
     {"/angzarr.AggregateCoordinator/HandleSync", 2, ANG_UNIMPLEMENTED, "CASCADE"},
     {"/angzarr.CommandGateway/ExecuteSync", 3, ANG_INVALID_ARGUMENT, "sync_mode"},
     {"/angzarr.CommandGateway/ExecuteSync", 0, ANG_INVALID_ARGUMENT, "command"},
-    {"/angzarr.CommandGateway/ExecuteStream", 0, ANG_UNIMPLEMENTED, "ExecuteStream"},
-    {"/angzarr.EventStream/Subscribe", 0, ANG_UNIMPLEMENTED, "Subscribe"},
+    {"/angzarr.CommandGateway/ExecuteStreams", 0, ANG_UNIMPLEMENTED, "ExecuteStreams"},
+    {"/angzarr.SagaCoordinator/Handle", 0, ANG_UNIMPLEMENTED, "Handle"},
 };
 
 static void test_what_is_not_there(void **state) {
@@ -478,6 +482,7 @@ static void test_a_taken_address(void **state) {
     conf.settings = s.set;
     conf.log = s.log;
     conf.topology = s.t;
+    conf.address = s.set->gateway.address;
     FAILS(ang_gateway_start(&conf, &g), ANG_E_RPC_BIND);
     assert_null(g);
     free(s.set->gateway.address);

@@ -12,6 +12,9 @@ void ang_worker_detach(struct ang_worker *w, const char *gateway, void *arg) {
 void ang_worker_query(struct ang_worker *w, struct ang_rpc *rpc, bool stream) {
     fail();
 }
+void ang_worker_page(struct ang_worker *w, struct ang_paging *pg) {
+    fail();
+}
 void ang_answer_free(struct ang_answer **a) {
     fail();
 }

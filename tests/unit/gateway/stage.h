@@ -67,6 +67,7 @@ static inline void stage_open(struct stage *s, struct ang_worker *local) {
     conf.settings = s->set;
     conf.log = s->log;
     conf.topology = s->t;
+    conf.address = s->set->gateway.address;
     OK(ang_gateway_start(&conf, &s->g));
     OK(ang_log_reader_open(s->log, &rc, &s->reader));
     for (int32_t p = 0; p < PARTITIONS; p++)

@@ -16,7 +16,8 @@ enum frame {
     SNAPSHOT,
     EVENT_PAGE,
     COMMAND_PAGE,
-    TEMPORAL
+    TEMPORAL,
+    FOLLOW
 };
 
 static struct ang_err *parse(enum frame frame, struct ang_slice s) {
@@ -64,6 +65,8 @@ static struct ang_err *parse(enum frame frame, struct ang_slice s) {
         return (ang_wire_parse_command_page(s, &u.command_page));
     case TEMPORAL:
         return (ang_wire_parse_temporal(s, &u.temporal));
+    case FOLLOW:
+        return (ang_wire_parse_follow(s, &u.cover));
     }
     return (NULL);
 }
@@ -88,6 +91,7 @@ static const struct {
     {"values packed, single, packed empty", QUERY, "22 08 0a 02 01 02 08 05 0a 00", NULL},
     {"text with a NUL", COVER, "12 03 'a' 00 'b'", NULL},
     {"text beyond ASCII", COVER, "12 02 c3 a9", NULL},
+    {"every field of a follow", FOLLOW, "0a 01 'a' 12 02 0a 00 1a 01 'c' 22 01 'e'", NULL},
 
     {"cover twice", COMMAND, "0a 00 0a 00", "CommandBook.cover: given twice"},
     {"domain twice", COMMAND, "0a 06 12 01 'a' 12 01 'a'", "CommandBook.cover.domain: given twice"},
@@ -128,6 +132,9 @@ static const struct {
     {"events twice", ANSWER, "0a 00 0a 00", "BusinessResponse.events: given twice"},
     {"events of an answer", ANSWER, "0a 06 1a 04 08 01 08 01", "BusinessResponse.events.pages[0].num: given twice"},
     {"reason", ANSWER, "12 03 2a 01 ff", "BusinessResponse.revocation.reason: invalid UTF-8"},
+    {"domain of a follow twice", FOLLOW, "0a 01 'a' 0a 01 'a'", "FollowRequest.domain: given twice"},
+    {"root of a follow as text", FOLLOW, "12 01 'a'", "FollowRequest.root: byte 0: truncated fixed-size value"},
+    {"edition of a follow", FOLLOW, "22 01 ff", "FollowRequest.edition: invalid UTF-8"},
     {"two selections", QUERY, "1a 00 2a 00", "Query.temporal: another field of its oneof is given too"},
     {"two moments", TEMPORAL, "0a 00 10 01", "TemporalQuery.as_of_sequence: another field of its oneof is given too"},
     {"upper twice", QUERY, "1a 04 10 01 10 01", "Query.range.upper: given twice"},

@@ -6,6 +6,7 @@
 #include "test.h"
 
 #include "angzarr/business.pb-c.h"
+#include "angzarr/ext/event_tail.pb-c.h"
 #include "angzarr/gateway.pb-c.h"
 #include "angzarr/query.pb-c.h"
 #include "angzarr/types.pb-c.h"
@@ -448,6 +449,20 @@ static enum verdict judge_query(struct ang_slice s, ProtobufCMessage *m, struct 
     return (c != NULL && same_cover(&a.cover, c->cover) && same_selection(&a, c) ? AGREES : DIFFERS);
 }
 
+static enum verdict judge_follow(struct ang_slice s, ProtobufCMessage *m, struct ang_err **ret_er) {
+    struct ang_wire_cover a;
+    Angzarr__Ext__FollowRequest *c = (Angzarr__Ext__FollowRequest *)(void *)m;
+
+    if ((*ret_er = ang_wire_parse_follow(s, &a)) != NULL)
+        return (REFUSED);
+    if (c == NULL || a.has_root != (c->root != NULL) || (a.has_root && !same_bytes(a.root, &c->root->value)))
+        return (DIFFERS);
+    return (same_text(a.domain, c->domain) && same_text(a.correlation_id, c->correlation_id) &&
+                    same_text(a.edition, c->edition)
+                ? AGREES
+                : DIFFERS);
+}
+
 static const struct {
     const ProtobufCMessageDescriptor *md;
     enum verdict (*judge)(struct ang_slice s, ProtobufCMessage *m, struct ang_err **ret_er);
@@ -458,6 +473,7 @@ static const struct {
     {&angzarr__execute_stream_time_request__descriptor, judge_time},
     {&angzarr__business_response__descriptor, judge_answer},
     {&angzarr__query__descriptor, judge_query},
+    {&angzarr__ext__follow_request__descriptor, judge_follow},
 };
 
 /* ---- the two properties ---- */

@@ -4,6 +4,7 @@
 #include "proto/walk_priv.h"
 
 #include "angzarr/business.pb-c.h"
+#include "angzarr/ext/event_tail.pb-c.h"
 #include "angzarr/gateway.pb-c.h"
 #include "angzarr/query.pb-c.h"
 #include "angzarr/types.pb-c.h"
@@ -76,6 +77,7 @@ static void the_tables_are_the_schema(void **state) {
     compare(&shape_stream_time, &angzarr__execute_stream_time_request__descriptor);
     compare(&shape_business_response, &angzarr__business_response__descriptor);
     compare(&shape_query, &angzarr__query__descriptor);
+    compare(&shape_follow, &angzarr__ext__follow_request__descriptor);
 }
 
 int main(void) {

@@ -98,14 +98,79 @@ static void empty_messages(void *arg, struct ang_rpc *rpc, struct ang_slice requ
     ang_rpc_end(rpc);
 }
 
+/* Has begun, and ends with the first message when it is told to. */
+static _Atomic(struct ang_rpc *) held;
+static void held_cancelled(struct ang_rpc *rpc, void *user) {
+    struct ang_status *st = ang_status_new(ANG_CANCELLED, "gone");
+    ang_rpc_fail(rpc, &st);
+}
+static void begins(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
+    ang_rpc_set_user(rpc, NULL, held_cancelled);
+    ang_rpc_begin(rpc);
+    held = rpc;
+}
+
+/* What the caller streams comes back doubled; it ends when he has sent all. */
+static atomic_int n_read;
+static void echo(struct ang_rpc *rpc, void *user, const struct ang_slice *msg) {
+    assert_ptr_equal(user, &n_read);
+    if (msg == NULL) {
+        ang_rpc_end(rpc);
+        return;
+    }
+    n_read++;
+    struct ang_slice parts[2] = {*msg, *msg};
+    assert_true(ang_rpc_send(rpc, parts, 2));
+    ang_rpc_read(rpc, echo);
+}
+static void echo_cancelled(struct ang_rpc *rpc, void *user) {
+    struct ang_status *st = ang_status_new(ANG_CANCELLED, "gone");
+    n_cancelled++;
+    ang_rpc_fail(rpc, &st);
+}
+static void both(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
+    assert_int_equal(request.n, 0);
+    ang_rpc_set_user(rpc, &n_read, echo_cancelled);
+    ang_rpc_begin(rpc);
+    ang_rpc_begin(rpc);
+    ang_rpc_read(rpc, echo);
+}
+
+/* 64 messages that share their bytes. */
+#define SHARED_N 64
+static const char shared_bytes[100000];
+static atomic_int n_let_go;
+static void let_go(void *arg) {
+    assert_ptr_equal(arg, &n_let_go);
+    n_let_go++;
+}
+static int send_all_shared(struct ang_rpc *rpc) {
+    int sent = 0;
+    while (sent < SHARED_N &&
+           ang_rpc_send_shared(rpc, ang_slice_of(shared_bytes, sizeof(shared_bytes)), let_go, &n_let_go))
+        sent++;
+    return (sent);
+}
+static void shares(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
+    n_refused = SHARED_N - send_all_shared(rpc);
+    ang_rpc_end(rpc);
+}
+static void cuts(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
+    struct ang_status *st = ang_status_new(ANG_RESOURCE_EXHAUSTED, "too slow");
+    n_refused = SHARED_N - send_all_shared(rpc);
+    ang_rpc_cut(rpc, &st);
+}
+
 static const struct ang_rpc_method methods[] = {
-    {"/t.S/Stream", ANG_RPC_SERVER_STREAM, stream},        {"/t.S/Fails", ANG_RPC_SERVER_STREAM, fails_later},
-    {"/t.S/Thread", ANG_RPC_SERVER_STREAM, by_thread},     {"/t.S/Nothing", ANG_RPC_SERVER_STREAM, ends_at_once},
-    {"/t.S/Empty", ANG_RPC_SERVER_STREAM, empty_messages},
+    {"/t.S/Stream", ANG_RPC_SERVER_STREAM, stream},    {"/t.S/Fails", ANG_RPC_SERVER_STREAM, fails_later},
+    {"/t.S/Thread", ANG_RPC_SERVER_STREAM, by_thread}, {"/t.S/Nothing", ANG_RPC_SERVER_STREAM, ends_at_once},
+    {"/t.S/Begins", ANG_RPC_SERVER_STREAM, begins},    {"/t.S/Empty", ANG_RPC_SERVER_STREAM, empty_messages},
+    {"/t.S/Both", ANG_RPC_BIDI_STREAM, both},          {"/t.S/Shares", ANG_RPC_SERVER_STREAM, shares},
+    {"/t.S/Cuts", ANG_RPC_SERVER_STREAM, cuts},
 };
 
 static int setup(void **state) {
-    n_cancelled = n_drained = n_refused = n_sources = 0;
+    n_cancelled = n_drained = n_refused = n_sources = n_read = n_let_go = 0;
     most_queued = 0;
     kit_open(&k, "127.0.0.1:0", MAX, methods, ANG_COUNT(methods));
     return (0);
@@ -169,6 +234,58 @@ static void ends(void **state) {
     }
 }
 
+/* ---- the caller hears that the callee has begun ---- */
+static atomic_int n_begun, begun_late;
+static void count_begun(void *arg) {
+    struct answer *a = arg;
+    n_begun++;
+    begun_late += a->n_messages > 0 || a->n_done > 0;
+}
+static struct answer *call_begun(const char *path, uint8_t request[8]) {
+    struct answer *a = call_stream(path, request, 3, 10);
+    n_begun = begun_late = 0;
+    a->req.begun = count_begun;
+    return (a);
+}
+
+static void the_caller_hears_that_it_has_begun(void **state) {
+    static const struct {
+        const char *path;
+        int least, most;
+    } rows[] = {{"/t.S/Stream", 1, 1}, {"/t.S/Empty", 1, 1}, {"/t.S/Fails", 1, 1}, {"/t.S/Unknown", 0, 1}};
+    uint8_t request[8];
+    struct answer *a;
+
+    for (size_t i = 0; i < ANG_COUNT(rows); i++) {
+        a = call_begun(rows[i].path, request);
+        kit_run(&k, a);
+        if (n_begun < rows[i].least || n_begun > rows[i].most || begun_late != 0)
+            fail_msg("%s: begun %d times, %d times too late", rows[i].path, n_begun, begun_late);
+        kit_free(&a);
+    }
+    a = call_begun("/t.S/Begins", request); /* without a message */
+    kit_start(&k, a);
+    KIT_UNTIL(n_begun == 1);
+    assert_int_equal(a->n_messages + a->n_done, 0);
+    ang_rpc_end(held);
+    kit_wait(a);
+    kit_expect(a, ANG_OK, NULL);
+    assert_int_equal(n_begun, 1);
+    kit_free(&a);
+}
+
+static void nobody_begins_where_nobody_is(void **state) {
+    uint8_t request[8];
+    struct answer *a = call_begun("/t.S/Stream", request);
+
+    ang_loop_call(k.cl, kit_close_channel, k.ch);
+    kit_ok(ang_rpc_channel_open(k.cl, "127.0.0.1:1", &k.ch));
+    kit_run(&k, a);
+    kit_expect(a, ANG_UNAVAILABLE, NULL);
+    assert_int_equal(n_begun, 0);
+    kit_free(&a);
+}
+
 static void cancel_me(struct answer *a, struct ang_slice msg) {
     if (a->n_messages == 2)
         ang_rpc_call_cancel(a->call);
@@ -229,12 +346,51 @@ static void many_streams_at_once(void **state) {
     assert_int_equal(wrong, 0);
 }
 
+static void both_sides_stream(void **state) {
+    struct answer *a = kit_call("/t.S/Both", ang_slice_str("ab"));
+    a->req.message = kit_message;
+    kit_run(&k, a);
+    kit_expect(a, ANG_OK, NULL);
+    assert_int_equal(a->n_messages, 1);
+    assert_int_equal(n_read, 1);
+    kit_free(&a);
+}
+
+static void bytes_are_shared_until_they_are_sent(void **state) {
+    struct answer *a = kit_call("/t.S/Shares", ang_slice_str(""));
+    a->req.message = kit_message;
+    kit_run(&k, a);
+    kit_expect(a, ANG_OK, NULL);
+    assert_true(n_refused > 0); /* more than 4 MiB */
+    assert_int_equal(a->n_messages, SHARED_N - n_refused);
+    KIT_UNTIL(n_let_go == SHARED_N - n_refused);
+    kit_free(&a);
+}
+
+static void what_waits_is_forgotten_when_it_is_cut(void **state) {
+    struct answer *a = kit_call("/t.S/Cuts", ang_slice_str(""));
+    a->req.message = kit_message;
+    kit_run(&k, a);
+    kit_expect(a, ANG_RESOURCE_EXHAUSTED, "too slow");
+    assert_int_equal(a->n_messages, 1); /* the one that was with the transport already */
+    KIT_UNTIL(n_let_go == SHARED_N - n_refused);
+    kit_free(&a);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(messages_in_order_with_back_pressure),     T(ends),
-        T(the_caller_cancels_in_the_middle),         T(a_deadline_ends_a_stream),
-        T(the_channel_may_be_closed_from_a_message), T(many_streams_at_once),
+        T(messages_in_order_with_back_pressure),
+        T(ends),
+        T(the_caller_hears_that_it_has_begun),
+        T(nobody_begins_where_nobody_is),
+        T(the_caller_cancels_in_the_middle),
+        T(a_deadline_ends_a_stream),
+        T(the_channel_may_be_closed_from_a_message),
+        T(many_streams_at_once),
+        T(both_sides_stream),
+        T(bytes_are_shared_until_they_are_sent),
+        T(what_waits_is_forgotten_when_it_is_cut),
     };
     return (cmocka_run_group_tests(tests, NULL, NULL));
 }

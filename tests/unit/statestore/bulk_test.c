@@ -94,7 +94,7 @@ static void tell(struct ang_store_part *part, struct ang_buf *out) {
         OK(ang_store_done(part, &root, ang_slice_str(text), &done, &found));
         ang_buf_addf(out, "done %d %u\n", found, found ? done.first : 0);
     }
-    OK(ang_store_by_correlation(part, ang_slice_str("correlation-50"), count_root, &n));
+    OK(ang_store_by_correlation(part, ang_slice_str("correlation-50"), NULL, count_root, &n));
     OK(ang_store_position(part, "events", &position, &meta));
     ang_buf_addf(out, "%u at %lld %.*s\n", n, (long long)position, (int)meta.n, (const char *)meta.p);
     ang_buf_fini(&snapshot);

@@ -73,7 +73,7 @@ static unsigned read_everything(struct ang_store_part *part) {
         else
             assert_int_equal(n, 1);
         n = 0;
-        if ((er = ang_store_by_correlation(part, text(id), one_root, &n)) != NULL)
+        if ((er = ang_store_by_correlation(part, text(id), NULL, one_root, &n)) != NULL)
             damaged(er, &errors);
         else
             assert_int_equal(n, 1);

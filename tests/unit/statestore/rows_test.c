@@ -212,7 +212,7 @@ static bool one_root(void *arg, const struct ang_root *root) {
 static void assert_correlated(struct ang_store_part *part, const char *id, const struct ang_root *roots, size_t n) {
     struct ang_buf list = {0}, expected = {0};
 
-    OK(ang_store_by_correlation(part, text(id), list_root, &list));
+    OK(ang_store_by_correlation(part, text(id), NULL, list_root, &list));
     for (size_t i = 0; i < n; i++)
         (void)list_root(&expected, &roots[i]);
     ang_buf_add_u8(&list, 0);
@@ -225,6 +225,7 @@ static void assert_correlated(struct ang_store_part *part, const char *id, const
 static void test_correlation(void **state) {
     struct fixture *f = *state;
     const struct ang_root roots[] = {root_of(1, ""), root_of(1, "a"), root_of(1, "ab")}, far = root_of(9, "");
+    struct ang_root behind;
     char *huge = ang_calloc(1, 2001);
     struct ang_buf list = {0};
 
@@ -243,8 +244,23 @@ static void test_correlation(void **state) {
     assert_correlated(f->part, "ccc", NULL, 0);
     assert_correlated(f->part, "", NULL, 0);
     assert_correlated(f->other, "c", NULL, 0);
-    OK(ang_store_by_correlation(f->part, text("c"), one_root, &list));
+    OK(ang_store_by_correlation(f->part, text("c"), NULL, one_root, &list));
     assert_int_equal(list.n, 18);
+    for (size_t i = 0; i < 3; i++) { /* from one of them on, it included */
+        struct ang_buf expected = {0};
+
+        ang_buf_clear(&list);
+        OK(ang_store_by_correlation(f->part, text("c"), &roots[i], list_root, &list));
+        for (size_t j = i; j < 3; j++)
+            (void)list_root(&expected, &roots[j]);
+        assert_true(ang_slice_eq(ang_buf_slice(&list), ang_buf_slice(&expected)));
+        ang_buf_fini(&expected);
+    }
+    ang_buf_clear(&list);
+    behind = root_of(1, "b");
+    memset(behind.id, 0xff, sizeof(behind.id));
+    OK(ang_store_by_correlation(f->part, text("c"), &behind, list_root, &list));
+    assert_int_equal(list.n, 0);
     ang_buf_fini(&list);
 
     /* A root leaves the index with the last of its books that has the id. */
@@ -327,6 +343,54 @@ static void test_roots(void **state) {
     assert_int_equal(list.n, 18);
     ang_buf_clear(&list);
     OK(ang_store_roots(f->other, list_root, &list));
+    assert_int_equal(list.n, 0);
+    ang_buf_fini(&list);
+    ang_buf_fini(&expected);
+}
+
+/* Those with a book on the main timeline, from behind any of them. */
+static void test_booked_roots(void **state) {
+    static const struct {
+        uint32_t id;
+        const char *edition;
+        bool booked;
+    } rows[] = {{0, "", true},  {1, "a", true}, {2, "", true},  {2, "a", true},        {3, "", false},
+                {4, "b", true}, {5, "", true},  {5, "z", true}, {0xffffffff, "", true}};
+    struct fixture *f = *state;
+    struct ang_buf list = {0}, expected = {0};
+    struct ang_root root;
+
+    for (size_t i = 0; i < ANG_COUNT(rows); i++) {
+        root = root_of(0, rows[i].edition);
+        memset(root.id, 0xff, sizeof root.id);
+        ang_put_be32(root.id, rows[i].id);
+        for (uint32_t j = 0; j < 3 && rows[i].booked; j++)
+            put_book(f->b, f->part, &root, j, 1, "x", "c");
+        ang_store_put_next(f->b, f->part, &root, 3);
+    }
+    write_and_clear(f);
+    for (size_t after = 0; after <= ANG_COUNT(rows); after++) {
+        ang_buf_clear(&list);
+        ang_buf_clear(&expected);
+        for (size_t i = 0; i < ANG_COUNT(rows); i++) {
+            root = root_of(0, "");
+            memset(root.id, 0xff, sizeof root.id);
+            ang_put_be32(root.id, rows[i].id);
+            if (rows[i].booked && rows[i].edition[0] == '\0' && (after == 0 || rows[i].id > rows[after - 1].id))
+                (void)list_root(&expected, &root);
+        }
+        if (after > 0) {
+            memset(root.id, 0xff, sizeof root.id);
+            ang_put_be32(root.id, rows[after - 1].id);
+        }
+        OK(ang_store_booked_roots(f->part, after == 0 ? NULL : root.id, list_root, &list));
+        assert_true(ang_slice_eq(ang_buf_slice(&list), ang_buf_slice(&expected)));
+    }
+    ang_buf_clear(&list);
+    OK(ang_store_booked_roots(f->part, NULL, one_root, &list));
+    assert_int_equal(list.n, 18);
+    ang_buf_clear(&list);
+    OK(ang_store_booked_roots(f->other, NULL, list_root, &list));
     assert_int_equal(list.n, 0);
     ang_buf_fini(&list);
     ang_buf_fini(&expected);
@@ -494,11 +558,12 @@ static void test_prune(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_books),      TEST(test_books_stop_and_holes),
-        TEST(test_big_values), TEST(test_correlation),
-        TEST(test_erasure),    TEST(test_roots),
-        TEST(test_snapshots),  TEST(test_commands),
-        TEST(test_positions),  TEST(test_prune),
+        TEST(test_books),        TEST(test_books_stop_and_holes),
+        TEST(test_big_values),   TEST(test_correlation),
+        TEST(test_erasure),      TEST(test_roots),
+        TEST(test_booked_roots), TEST(test_snapshots),
+        TEST(test_commands),     TEST(test_positions),
+        TEST(test_prune),
     };
     return (cmocka_run_group_tests(tests, NULL, NULL));
 }

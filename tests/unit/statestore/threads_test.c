@@ -84,7 +84,7 @@ static void *read_books(void *arg) {
             AZ(ang_store_books(part, &root, from, check_book, &from));
         AZ(ang_store_done(part, &root, text("id"), &done, &found));
         if (i % 50 == 0) {
-            AZ(ang_store_by_correlation(part, text("nobody"), count_root, &n));
+            AZ(ang_store_by_correlation(part, text("nobody"), NULL, count_root, &n));
             AZ(ang_store_roots(part, count_root, &n));
             AN(n == 0 || n == ROOTS);
             ang_store_stats(store, &stats);

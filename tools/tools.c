@@ -1,0 +1,10 @@
+/* Which tools there are. */
+#include "tools/tool.h"
+
+const struct ang_tool ang_tools[] = {
+    {"send", "sends a command", tool_send},
+    {"query", "shows stored events", tool_query},
+    {"tail", "shows events as they come", tool_tail},
+    {NULL, NULL, NULL}, /* ends it */
+};
+const size_t ang_n_tools = ANG_COUNT(ang_tools) - 1;
