@@ -2,6 +2,9 @@
 #include "tools/tool.h"
 
 const struct ang_tool ang_tools[] = {
+    {"topics", "the topics in the log: list, check, create", tool_topics},
+    {"inspect", "a record, or all records of an aggregate, decoded", tool_inspect},
+    {"status", "who is there, who serves which partition, and how far they are", tool_status},
     {NULL, NULL, NULL}, /* ends it */
 };
 const size_t ang_n_tools = ANG_COUNT(ang_tools) - 1;
