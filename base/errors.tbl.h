@@ -9,7 +9,7 @@ ANG_ERROR(TYPES, ANG_BAD_INPUT, "Descriptors cannot be used", "Build the set aga
 ANG_ERROR(INVALID, ANG_BAD_INPUT, "A value is outside what is allowed", "Correct the sender; the message names the field.")
 ANG_ERROR(TOO_BIG, ANG_BAD_INPUT, "Larger than limits.message", "Make it smaller, or raise limits.message everywhere.")
 ANG_ERROR(NO_DOMAIN, ANG_BAD_INPUT, "The domain is not in the topology", "Check the spelling, and business_logic in the configuration.")
-ANG_ERROR(LOG_UNREACHABLE, ANG_RETRY, "The log cannot be reached", "Check log.kafka.bootstrap.servers, the network and the brokers.")
+ANG_ERROR(LOG_UNREACHABLE, ANG_RETRY, "The log cannot be reached", "Check log.kafka.bootstrap.servers, the network and the brokers; of the embedded log, log.path.")
 ANG_ERROR(LOG_TOPIC, ANG_FATAL, "A topic is not as the configuration says", "Correct the topic or the configuration; nothing was changed.")
 ANG_ERROR(LOG_AUTH, ANG_FATAL, "The broker refuses us", "Check credentials and ACLs.")
 ANG_ERROR(LOG_ABORTED, ANG_ABORT_TXN, "A transaction was aborted", "Nothing: its work runs again by itself.")

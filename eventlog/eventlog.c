@@ -16,6 +16,28 @@ struct ang_err *ang_log_open(const struct ang_settings *s, const char *client, s
     return (ang_err_new(ANG_E_INTERNAL, "log.type has the value %d", (int)s->log.type));
 }
 
+struct ang_err *ang_log_open_look(const struct ang_settings *s, const char *client, struct ang_log **ret_log) {
+    struct ang_err *er = NULL;
+
+    switch (s->log.type) {
+    case ANG_LOGTYPE_KAFKA:
+        er = ang_kafka_open(s, client, ret_log);
+        if (er == NULL)
+            (*ret_log)->look = true;
+        return (er);
+    case ANG_LOGTYPE_EMBEDDED:
+        return (ang_embedded_open_look(s, ret_log));
+    }
+    return (ang_err_new(ANG_E_INTERNAL, "log.type has the value %d", (int)s->log.type));
+}
+
+/* For what writes. */
+static struct ang_err *only_looks(const struct ang_log *log, const char *what, const char *name) {
+    if (!log->look)
+        return (NULL);
+    return (ang_err_new(ANG_E_INVALID, "%s %s: the log was opened only to be looked at", what, name));
+}
+
 void ang_log_close(struct ang_log *log) {
     if (log == NULL)
         return;
@@ -33,6 +55,7 @@ struct ang_err *ang_log_identity(struct ang_log *log, int timeout_ms, const char
 void ang_log_init(struct ang_log *log, const struct ang_log_ops *ops) {
     log->magic = ANG_LOG_MAGIC;
     log->ops = ops;
+    log->look = false;
     log->topics = NULL;
     log->n_topics = 0;
     ANG_PT(pthread_mutex_init(&log->topics_lock, NULL));
@@ -96,9 +119,47 @@ const struct ang_topic *ang_log_topic(struct ang_log *log, const char *name) {
 struct ang_err *ang_log_ensure_topics(struct ang_log *log, const struct ang_topic_spec *specs, size_t n, bool create,
                                       int timeout_ms) {
     ANG_CHECK(log, ANG_LOG_MAGIC);
+    struct ang_err *er = create && n > 0 ? only_looks(log, "creating topic", specs[0].name) : NULL;
+    if (er != NULL || n == 0)
+        return (er);
+    return (log->ops->ensure_topics(log, specs, n, create, timeout_ms));
+}
+
+struct ang_err *ang_log_find_topics(struct ang_log *log, const struct ang_topic_spec *specs, size_t n, int timeout_ms,
+                                    struct ang_topic_found *ret_found) {
+    ANG_CHECK(log, ANG_LOG_MAGIC);
+    memset(ret_found, 0, n * sizeof(*ret_found));
     if (n == 0)
         return (NULL);
-    return (log->ops->ensure_topics(log, specs, n, create, timeout_ms));
+    struct ang_err *er = log->ops->find_topics(log, specs, n, timeout_ms, ret_found);
+    for (size_t i = 0; er != NULL && i < n; i++)
+        ang_topic_found_fini(&ret_found[i]);
+    return (er);
+}
+
+void ang_topic_found_fini(struct ang_topic_found *f) {
+    ang_buf_fini(&f->differs);
+    ang_buf_fini(&f->notes);
+}
+
+struct ang_err *ang_topic_first_difference(const struct ang_topic_found *found, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const struct ang_buf *b = &found[i].differs;
+        const uint8_t *end = b->n == 0 ? NULL : memchr(b->p, '\n', b->n);
+        if (end != NULL)
+            return (ang_err_new(ANG_E_LOG_TOPIC, "%.*s", (int)(end - b->p), (const char *)b->p));
+    }
+    return (NULL);
+}
+
+struct ang_err *ang_log_ranges(struct ang_log *log, struct ang_range *r, size_t n, int timeout_ms) {
+    ANG_CHECK(log, ANG_LOG_MAGIC);
+    for (size_t i = 0; i < n; i++) {
+        ANG_CHECK(r[i].topic, ANG_TOPIC_MAGIC);
+        r[i].begin = r[i].end = ANG_OFFSET_NONE;
+        r[i].why = NULL;
+    }
+    return (n == 0 ? NULL : log->ops->ranges(log, r, n, timeout_ms));
 }
 
 struct ang_err *ang_log_writable(struct ang_log *log, struct ang_writable *w, size_t n, int timeout_ms) {
@@ -117,7 +178,8 @@ struct ang_err *ang_log_append(struct ang_log *log, const struct ang_out *rec, i
     ANG_CHECK(log, ANG_LOG_MAGIC);
     ANG_CHECK(rec->topic, ANG_TOPIC_MAGIC);
     AN(done);
-    return (log->ops->append(log, rec, expiry_ms, done, arg));
+    struct ang_err *er = only_looks(log, "appending to", rec->topic->name);
+    return (er != NULL ? er : log->ops->append(log, rec, expiry_ms, done, arg));
 }
 
 /* ---- records ---- */
@@ -183,6 +245,12 @@ int64_t ang_log_reader_end(struct ang_log_reader *r, const struct ang_topic *top
     return (r->log->ops->reader_end(r, topic, partition));
 }
 
+int64_t ang_log_reader_next(struct ang_log_reader *r, const struct ang_topic *topic, int32_t partition) {
+    ANG_CHECK(r, ANG_LOG_READER_MAGIC);
+    ANG_CHECK(topic, ANG_TOPIC_MAGIC);
+    return (r->log->ops->reader_next(r, topic, partition));
+}
+
 struct ang_err *ang_log_end(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int timeout_ms,
                             int64_t *ret_offset) {
     ANG_CHECK(log, ANG_LOG_MAGIC);
@@ -203,7 +271,8 @@ struct ang_err *ang_log_peek(struct ang_log *log, const struct ang_topic *topic,
 struct ang_err *ang_log_member_join(struct ang_log *log, const struct ang_log_member_conf *conf,
                                     struct ang_log_member **ret_m) {
     ANG_CHECK(log, ANG_LOG_MAGIC);
-    return (log->ops->member_join(log, conf, ret_m));
+    struct ang_err *er = only_looks(log, "joining group", conf->group);
+    return (er != NULL ? er : log->ops->member_join(log, conf, ret_m));
 }
 
 struct ang_err *ang_log_member_poll(struct ang_log_member *m, int timeout_ms) {
@@ -259,7 +328,8 @@ struct ang_err *ang_log_positions(struct ang_log *log, const char *group, struct
 struct ang_err *ang_log_writer_open(struct ang_log *log, const char *transactional_id, int timeout_ms,
                                     struct ang_log_writer **ret_w) {
     ANG_CHECK(log, ANG_LOG_MAGIC);
-    return (log->ops->writer_open(log, transactional_id, timeout_ms, ret_w));
+    struct ang_err *er = only_looks(log, "opening writer", transactional_id);
+    return (er != NULL ? er : log->ops->writer_open(log, transactional_id, timeout_ms, ret_w));
 }
 
 void ang_log_writer_close(struct ang_log_writer *w) {
@@ -296,5 +366,6 @@ bool ang_log_writer_doubtful(const struct ang_log_writer *w) {
 
 struct ang_err *ang_log_fence(struct ang_log *log, const char *transactional_id, int timeout_ms) {
     ANG_CHECK(log, ANG_LOG_MAGIC);
-    return (log->ops->fence(log, transactional_id, timeout_ms));
+    struct ang_err *er = only_looks(log, "fencing", transactional_id);
+    return (er != NULL ? er : log->ops->fence(log, transactional_id, timeout_ms));
 }

@@ -2,7 +2,7 @@
  * Two implementations behind one interface: kafka/ (librdkafka) and embedded/ (RocksDB, one process).  tests/contract holds
  * what both promise.
  *
- *      ang_log ──┬── topics            administration: create, check, how many partitions
+ *      ang_log ──┬── topics            administration: create, check, what there is of them
  *                ├── append            a record on its own, no transaction (gateways)
  *                ├── reader            records of chosen partitions from chosen positions, committed ones only
  *                ├── member            membership in a group: which partitions are ours, and the proof of it (token)
@@ -55,6 +55,10 @@ struct ang_hdr {
 /* Opens the log that s names.  Kafka: returns at once, whether or not a broker answers; embedded: opens or creates the folder
  * (STORE_LOCKED when another process has it).  client: a short name for the broker's logs ("gateway-a"). */
 struct ang_err *ang_log_open(const struct ang_settings *s, const char *client, struct ang_log **ret_log) ANG_MUST_USE;
+/* The same log, only to be looked at, while others work on it: takes no lock, joins nothing, leaves nothing behind.  What would write (append,
+ * join, writer, fence, ensure with create) fails as INVALID.  Embedded: works whether or not the process that has the folder runs; what is
+ * committed from now on is seen by polls, ends, ranges, positions and findings.  LOG_UNREACHABLE: the folder holds no log (yet). */
+struct ang_err *ang_log_open_look(const struct ang_settings *s, const char *client, struct ang_log **ret_log) ANG_MUST_USE;
 /* Everything opened from it must be closed. Blocks until appended records are delivered or expired, at most 5 s. */
 void ang_log_close(struct ang_log *log); /* accepts NULL */
 /* Identity of this log: Kafka's cluster id, or a UUID of the embedded folder.  Needs the log to be reachable.  Borrowed. */
@@ -74,6 +78,33 @@ struct ang_topic_spec {
  * says what was found, what was expected, and how to mend it.  LOG_UNREACHABLE after timeout_ms.  May be called again. */
 struct ang_err *ang_log_ensure_topics(struct ang_log *log, const struct ang_topic_spec *specs, size_t n, bool create,
                                       int timeout_ms) ANG_MUST_USE;
+
+struct ang_topic_found { /* what there is; ang_topic_found_fini */
+    bool there;          /* false: only `differs` says anything */
+    int32_t partitions;
+    int replication;      /* of the partition that has the fewest; 0: the log makes no copies */
+    int min_insync;       /* 0: any number will do */
+    char cleanup[32];     /* "compact", "delete", or what else somebody has set */
+    int64_t retention_ms; /* of what is deleted; -1 = for ever */
+    int64_t max_message;
+    struct ang_buf differs; /* what ang_log_ensure_topics would refuse: lines, each with what mends it */
+    struct ang_buf notes;   /* what it would not refuse and somebody should know: lines */
+};
+/* Looks each of them up and compares it with what it should be; changes nothing.  LOG_UNREACHABLE after timeout_ms.  Blocks. */
+struct ang_err *ang_log_find_topics(struct ang_log *log, const struct ang_topic_spec *specs, size_t n, int timeout_ms,
+                                    struct ang_topic_found *ret_found) ANG_MUST_USE;
+void ang_topic_found_fini(struct ang_topic_found *f);
+
+struct ang_range {
+    const struct ang_topic *topic;
+    int32_t partition;
+    /* out */
+    int64_t begin, end; /* what a reader of committed records can reach, end not included; ANG_OFFSET_NONE: nobody could say */
+    const char *why;    /* nobody could, static text */
+};
+/* The offsets between which partitions have their records, in as few questions as the log allows.  An error: of none of them.  Blocks. */
+struct ang_err *ang_log_ranges(struct ang_log *log, struct ang_range *r, size_t n, int timeout_ms) ANG_MUST_USE;
+
 /* The handle for a name; also before the topic is there.  @thread any */
 const struct ang_topic *ang_log_topic(struct ang_log *log, const char *name);
 
@@ -140,6 +171,7 @@ struct ang_log_reader_conf {
     void *arg;
     int fetch_wait_ms; /* how long a broker may hold back an empty answer; also the delay before an added partition is read */
     int64_t memory;    /* bytes of records held ahead of poll, about */
+    bool ends;         /* ang_log_reader_next also gets past places without a record, and poll returns when it has come to an end */
 };
 struct ang_err *ang_log_reader_open(struct ang_log *log, const struct ang_log_reader_conf *conf,
                                     struct ang_log_reader **ret_r) ANG_MUST_USE;
@@ -159,6 +191,9 @@ struct ang_err *ang_log_reader_poll(struct ang_log_reader *r, struct ang_rec **r
 /* The end of a partition that r reads, as r last learnt it; ANG_OFFSET_NONE before that.  Asks nobody.  Records that are not committed yet
  * count, and so do the places in between at which there is no record. @thread as poll */
 int64_t ang_log_reader_end(struct ang_log_reader *r, const struct ang_topic *topic, int32_t partition);
+/* Where r goes on in a partition that it reads: all that is below has come out of poll, or is no record.  At the end of a partition that
+ * ends with such places it may stay below them, unless conf.ends. @thread as poll */
+int64_t ang_log_reader_next(struct ang_log_reader *r, const struct ang_topic *topic, int32_t partition);
 /* Where readers of committed records get to at present: what is appended or committed from now on stands at this offset or above.
  * Blocks. */
 struct ang_err *ang_log_end(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int timeout_ms,

@@ -10,6 +10,8 @@ struct ang_log_ops {
     void (*close)(struct ang_log *);
     struct ang_err *(*identity)(struct ang_log *, int, const char **);
     struct ang_err *(*ensure_topics)(struct ang_log *, const struct ang_topic_spec *, size_t, bool, int);
+    struct ang_err *(*find_topics)(struct ang_log *, const struct ang_topic_spec *, size_t, int, struct ang_topic_found *);
+    struct ang_err *(*ranges)(struct ang_log *, struct ang_range *, size_t, int);
     struct ang_err *(*writable)(struct ang_log *, struct ang_writable *, size_t, int); /* NULL: always */
     struct ang_err *(*append)(struct ang_log *, const struct ang_out *, int, void (*)(void *, struct ang_err *, int64_t), void *);
     struct ang_err *(*reader_open)(struct ang_log *, const struct ang_log_reader_conf *, struct ang_log_reader **);
@@ -18,6 +20,7 @@ struct ang_log_ops {
     void (*reader_remove)(struct ang_log_reader *, const struct ang_topic *, int32_t);
     struct ang_err *(*reader_poll)(struct ang_log_reader *, struct ang_rec **, size_t, int, size_t *);
     int64_t (*reader_end)(struct ang_log_reader *, const struct ang_topic *, int32_t);
+    int64_t (*reader_next)(struct ang_log_reader *, const struct ang_topic *, int32_t);
     struct ang_err *(*end)(struct ang_log *, const struct ang_topic *, int32_t, int, int64_t *);
     struct ang_err *(*peek)(struct ang_log *, const struct ang_topic *, int32_t, int64_t, int, struct ang_rec **); /* NULL: no need */
     struct ang_err *(*member_join)(struct ang_log *, const struct ang_log_member_conf *, struct ang_log_member **);
@@ -39,6 +42,7 @@ struct ang_log {
     unsigned magic;
 #define ANG_LOG_MAGIC 0x10600001
     const struct ang_log_ops *ops;
+    bool look; /* set once: nothing is written through it */
     pthread_mutex_t topics_lock;
     struct ang_topic **topics; /* handles, by name; grow only, each stays where it is */
     size_t n_topics;
@@ -71,7 +75,11 @@ void ang_log_fini(struct ang_log *log);
 /* The handle, writable: for ensure_topics. */
 struct ang_topic *ang_log_topic_mut(struct ang_log *log, const char *name);
 
+/* LOG_TOPIC in the words of the first difference of the first topic that has one; NULL: all are as they should be. */
+struct ang_err *ang_topic_first_difference(const struct ang_topic_found *found, size_t n) ANG_MUST_USE;
+
 struct ang_err *ang_kafka_open(const struct ang_settings *s, const char *client, struct ang_log **ret_log) ANG_MUST_USE;
 struct ang_err *ang_embedded_open(const struct ang_settings *s, const char *client, struct ang_log **ret_log) ANG_MUST_USE;
+struct ang_err *ang_embedded_open_look(const struct ang_settings *s, struct ang_log **ret_log) ANG_MUST_USE;
 
 #endif

@@ -60,17 +60,15 @@ static void fill(struct entry *e, const Angzarr__Ext__OwnerRecord *m, enum ang_o
                                   .n_txn_ids = e->n_ids};
 }
 
-struct ang_err *ang_owners_open(struct ang_log *log, const struct ang_topology *t, void (*wake)(void *), void *arg,
-                                struct ang_owners **ret_o) {
+static struct ang_err *open_with(struct ang_log *log, const struct ang_topology *t, const struct ang_log_reader_conf *conf,
+                                 struct ang_owners **ret_o) {
     struct ang_owners *o = ANG_NEW(struct ang_owners);
-    const struct ang_log_reader_conf conf = {
-        .name = "owners", .wake = wake, .arg = arg, .fetch_wait_ms = 500, .memory = 1 << 20};
     struct ang_err *er;
 
     o->magic = ANG_OWNERS_MAGIC;
     o->log = log;
     o->topic = ang_topology_owners_topic(t);
-    er = ang_log_reader_open(log, &conf, &o->reader);
+    er = ang_log_reader_open(log, conf, &o->reader);
     if (er == NULL)
         er = ang_log_reader_add(o->reader, o->topic, 0, ANG_OFFSET_BEGIN);
     if (er != NULL) {
@@ -79,6 +77,14 @@ struct ang_err *ang_owners_open(struct ang_log *log, const struct ang_topology *
     }
     *ret_o = o;
     return (NULL);
+}
+
+struct ang_err *ang_owners_open(struct ang_log *log, const struct ang_topology *t, void (*wake)(void *), void *arg,
+                                struct ang_owners **ret_o) {
+    const struct ang_log_reader_conf conf = {
+        .name = "owners", .wake = wake, .arg = arg, .fetch_wait_ms = 500, .memory = 1 << 20};
+
+    return (open_with(log, t, &conf, ret_o));
 }
 
 void ang_owners_close(struct ang_owners *o) {
@@ -244,6 +250,41 @@ struct ang_err *ang_owners_catch_up(struct ang_owners *o, int timeout_ms) {
         if (er != NULL)
             return (er);
     }
+    return (NULL);
+}
+
+/* Without a marker: the end is asked for, and the reader says when it has passed it. */
+static struct ang_err *read_to_end(struct ang_owners *o, int timeout_ms) {
+    const int64_t until = ang_now_ms() + timeout_ms;
+    struct ang_range range = {.topic = o->topic, .partition = 0};
+    struct ang_err *er = ang_log_ranges(o->log, &range, 1, timeout_ms);
+    bool changed = false;
+    size_t n;
+
+    if (er == NULL && range.end == ANG_OFFSET_NONE)
+        er = ang_err_new(ANG_E_LOG_UNREACHABLE, "topic %s cannot be read: %s", o->topic->name, range.why);
+    while (er == NULL && range.begin < range.end && ang_log_reader_next(o->reader, o->topic, 0) < range.end) {
+        if (ang_now_ms() > until)
+            return (ang_err_new(ANG_E_LOG_UNREACHABLE, "topic %s could not be read to its end at offset %lld within %d ms",
+                                o->topic->name, (long long)range.end, timeout_ms));
+        er = poll_some(o, 100, &n, &changed);
+    }
+    return (er);
+}
+
+struct ang_err *ang_owners_open_look(struct ang_log *log, const struct ang_topology *t, int timeout_ms,
+                                     struct ang_owners **ret_o) {
+    const struct ang_log_reader_conf conf = {.name = "owners", .fetch_wait_ms = 100, .memory = 1 << 20, .ends = true};
+    struct ang_owners *o = NULL;
+    struct ang_err *er = open_with(log, t, &conf, &o);
+
+    if (er == NULL)
+        er = read_to_end(o, timeout_ms);
+    if (er != NULL) {
+        ang_owners_close(o);
+        return (er);
+    }
+    *ret_o = o;
     return (NULL);
 }
 

@@ -29,6 +29,9 @@ struct ang_owner { /* an entry; borrowed until the next poll */
 /* Reads the topic from its beginning.  wake: call ang_owners_poll soon; any thread. */
 struct ang_err *ang_owners_open(struct ang_log *log, const struct ang_topology *t, void (*wake)(void *arg), void *arg,
                                 struct ang_owners **ret_o) ANG_MUST_USE;
+/* For a look from outside: reads all that is there now, writes nothing.  ang_owners_poll takes in what comes later.  Blocks. */
+struct ang_err *ang_owners_open_look(struct ang_log *log, const struct ang_topology *t, int timeout_ms,
+                                     struct ang_owners **ret_o) ANG_MUST_USE;
 void ang_owners_close(struct ang_owners *o); /* accepts NULL */
 /* Takes in what has come; *ret_changed: an entry is not what it was. */
 struct ang_err *ang_owners_poll(struct ang_owners *o, bool *ret_changed) ANG_MUST_USE;

@@ -11,6 +11,8 @@ struct ang_topology {
     struct ang_domain *domains;
     size_t n_domains;
     const struct ang_topic *owners;
+    struct ang_topic_spec *specs;
+    size_t n_specs;
 };
 
 #define DAY_MS (24LL * 3600 * 1000)
@@ -23,6 +25,40 @@ static const struct ang_topic *topic(const struct ang_topology *t, const char *d
 
     free(name);
     return (tp);
+}
+
+static void fill_specs(struct ang_topology *t) {
+    const int64_t max = t->set->limits.message + RECORD_SLACK;
+    size_t i, n = 0;
+
+    t->specs = ang_calloc(t->n_domains * 5 + 1, sizeof *t->specs);
+    for (i = 0; i < t->n_domains; i++) {
+        const struct ang_domain *d = &t->domains[i];
+        const struct {
+            const struct ang_topic *topic;
+            bool compact;
+            int64_t retention_ms;
+        } rows[] = {
+            {d->commands, false, 7 * DAY_MS}, {d->reactions, false, 30 * DAY_MS}, {d->events, true, -1},
+            {d->snapshots, true, -1},         {d->dlq, false, 30 * DAY_MS},
+        };
+        size_t k;
+
+        for (k = 0; k < ANG_COUNT(rows); k++)
+            t->specs[n++] = (struct ang_topic_spec){.name = rows[k].topic->name,
+                                                    .partitions = d->partitions,
+                                                    .replication = t->set->topology.replication,
+                                                    .compact = rows[k].compact,
+                                                    .retention_ms = rows[k].retention_ms,
+                                                    .max_message = max};
+    }
+    t->specs[n++] = (struct ang_topic_spec){.name = t->owners->name,
+                                            .partitions = 1,
+                                            .replication = t->set->topology.replication,
+                                            .compact = true,
+                                            .retention_ms = -1,
+                                            .max_message = max};
+    t->n_specs = n;
 }
 
 struct ang_topology *ang_topology_new(const struct ang_settings *s, struct ang_log *log) {
@@ -53,6 +89,7 @@ struct ang_topology *ang_topology_new(const struct ang_settings *s, struct ang_l
     name = ang_sprintf("%sowners", s->topology.prefix);
     t->owners = ang_log_topic(log, name);
     free(name);
+    fill_specs(t);
     return (t);
 }
 
@@ -65,45 +102,19 @@ void ang_topology_free(struct ang_topology *t) {
     for (i = 0; i < t->n_domains; i++)
         free((void *)(uintptr_t)t->domains[i].group);
     free(t->domains);
+    free(t->specs);
     free(t);
 }
 
-struct ang_err *ang_topology_ensure(struct ang_topology *t, int timeout_ms) {
-    struct ang_topic_spec *specs = ang_calloc(t->n_domains * 5 + 1, sizeof *specs);
-    const int64_t max = t->set->limits.message + RECORD_SLACK;
-    struct ang_err *er;
-    size_t i, n = 0;
-
+const struct ang_topic_spec *ang_topology_specs(const struct ang_topology *t, size_t *ret_n) {
     ANG_CHECK(t, ANG_TOPOLOGY_MAGIC);
-    for (i = 0; i < t->n_domains; i++) {
-        const struct ang_domain *d = &t->domains[i];
-        const struct {
-            const struct ang_topic *topic;
-            bool compact;
-            int64_t retention_ms;
-        } rows[] = {
-            {d->commands, false, 7 * DAY_MS}, {d->reactions, false, 30 * DAY_MS}, {d->events, true, -1},
-            {d->snapshots, true, -1},         {d->dlq, false, 30 * DAY_MS},
-        };
-        size_t k;
+    *ret_n = t->n_specs;
+    return (t->specs);
+}
 
-        for (k = 0; k < ANG_COUNT(rows); k++)
-            specs[n++] = (struct ang_topic_spec){.name = rows[k].topic->name,
-                                                 .partitions = d->partitions,
-                                                 .replication = t->set->topology.replication,
-                                                 .compact = rows[k].compact,
-                                                 .retention_ms = rows[k].retention_ms,
-                                                 .max_message = max};
-    }
-    specs[n++] = (struct ang_topic_spec){.name = t->owners->name,
-                                         .partitions = 1,
-                                         .replication = t->set->topology.replication,
-                                         .compact = true,
-                                         .retention_ms = -1,
-                                         .max_message = max};
-    er = ang_log_ensure_topics(t->log, specs, n, t->set->topology.create, timeout_ms);
-    free(specs);
-    return (er);
+struct ang_err *ang_topology_ensure(struct ang_topology *t, int timeout_ms) {
+    ANG_CHECK(t, ANG_TOPOLOGY_MAGIC);
+    return (ang_log_ensure_topics(t->log, t->specs, t->n_specs, t->set->topology.create, timeout_ms));
 }
 
 const struct ang_domain *ang_topology_domain(const struct ang_topology *t, struct ang_slice name) {

@@ -27,6 +27,8 @@ struct ang_domain { /* set once; lives as long as the topology */
 /* Borrows settings and log for its life. */
 struct ang_topology *ang_topology_new(const struct ang_settings *s, struct ang_log *log);
 void ang_topology_free(struct ang_topology *t); /* accepts NULL */
+/* Every topic that there must be, domain by domain: commands, reactions, events, snapshots, dlq; last the owners.  Borrowed. */
+const struct ang_topic_spec *ang_topology_specs(const struct ang_topology *t, size_t *ret_n);
 /* Creates and checks every topic (see ang_log_ensure_topics). */
 struct ang_err *ang_topology_ensure(struct ang_topology *t, int timeout_ms) ANG_MUST_USE;
 const struct ang_domain *ang_topology_domain(const struct ang_topology *t, struct ang_slice name); /* NULL: unknown */

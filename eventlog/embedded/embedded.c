@@ -23,6 +23,7 @@ static void emb_free(struct ang_emb *emb) {
     }
     ang_err_free(&broken);
     ANG_PT(pthread_rwlock_destroy(&emb->db_lock));
+    ANG_PT(pthread_rwlock_destroy(&emb->look_lock));
     ANG_PT(pthread_mutex_destroy(&emb->ensure_lock));
     ANG_PT(pthread_mutex_destroy(&emb->lock));
     ANG_PT(pthread_mutex_destroy(&emb->readers_lock));
@@ -36,11 +37,13 @@ static void emb_free(struct ang_emb *emb) {
 static void close_log(struct ang_log *log) {
     struct ang_emb *emb = ang_emb_of(log);
 
-    ANG_PT(pthread_mutex_lock(&emb->lock));
-    emb->closing = true;
-    ang_emb_tell(emb);
-    ANG_PT(pthread_mutex_unlock(&emb->lock));
-    ANG_PT(pthread_join(emb->log_thread, NULL));
+    if (!log->look) { /* else it has no thread */
+        ANG_PT(pthread_mutex_lock(&emb->lock));
+        emb->closing = true;
+        ang_emb_tell(emb);
+        ANG_PT(pthread_mutex_unlock(&emb->lock));
+        ANG_PT(pthread_join(emb->log_thread, NULL));
+    }
     emb_free(emb);
 }
 
@@ -48,6 +51,8 @@ static const struct ang_log_ops ops = {
     .close = close_log,
     .identity = identity,
     .ensure_topics = ang_emb_ensure_topics,
+    .find_topics = ang_emb_find_topics,
+    .ranges = ang_emb_ranges,
     .append = ang_emb_append,
     .reader_open = ang_emb_reader_open,
     .reader_close = ang_emb_reader_close,
@@ -55,6 +60,7 @@ static const struct ang_log_ops ops = {
     .reader_remove = ang_emb_reader_remove,
     .reader_poll = ang_emb_reader_poll,
     .reader_end = ang_emb_reader_end,
+    .reader_next = ang_emb_reader_next,
     .end = ang_emb_end,
     .member_join = ang_emb_member_join,
     .member_poll = ang_emb_member_poll,
@@ -80,6 +86,7 @@ static struct ang_emb *emb_new(const char *path) {
     emb->sync_at = ANG_NEVER;
     emb->told = true; /* it starts awake */
     ANG_PT(pthread_rwlock_init(&emb->db_lock, NULL));
+    ANG_PT(pthread_rwlock_init(&emb->look_lock, NULL));
     ANG_PT(pthread_mutex_init(&emb->ensure_lock, NULL));
     ANG_PT(pthread_mutex_init(&emb->lock, NULL));
     ANG_PT(pthread_mutex_init(&emb->readers_lock, NULL));
@@ -126,7 +133,9 @@ static struct ang_err *folder_check(struct ang_emb *emb) {
     struct ang_err *er = ang_emb_get(emb, ang_emb_name_key(&key, 'm', "format"), &val, &found);
 
     if (er == NULL && !found) {
-        er = folder_found(emb);
+        /* Who looks may have come before the one who makes it has written this. */
+        er = emb->base.look ? ang_err_new(ANG_E_LOG_UNREACHABLE, "log.path %s holds no log yet", emb->path)
+                            : folder_found(emb);
         goto out;
     }
     if (er == NULL && (val.n != 4 || ang_get_be32(val.p) != ANG_EMB_FORMAT))
@@ -160,6 +169,24 @@ struct ang_err *ang_embedded_open(const struct ang_settings *s, const char *clie
     }
     /* retention looks once at what was left by earlier runs: retain_at is 0 */
     ANG_PT(pthread_create(&emb->log_thread, NULL, ang_emb_log_thread, emb));
+    *ret_log = &emb->base;
+    return (NULL);
+}
+
+struct ang_err *ang_embedded_open_look(const struct ang_settings *s, struct ang_log **ret_log) {
+    struct ang_emb *emb = emb_new(s->log.path);
+    struct ang_err *er;
+
+    emb->base.look = true;
+    er = ang_emb_db_open_look(emb);
+    if (er == NULL)
+        er = folder_check(emb);
+    if (er == NULL)
+        er = ang_emb_look(emb);
+    if (er != NULL) {
+        emb_free(emb);
+        return (er);
+    }
     *ret_log = &emb->base;
     return (NULL);
 }

@@ -4,9 +4,10 @@
  *           │    ├────── group (emb_group.h)        how anything gets written
  *           │    ├────── readers ── cursors         who is woken by what was written
  *           │    └────── consumer groups, writers   generations and epochs, which refuse what is out of date
- *           └── db                                  one RocksDB; keys in emb_keys.h
+ *           └── db                                  one RocksDB; keys in records.h
  *
  * Locks, in the order in which they may nest:  members_lock < lock < readers_lock < a reader's lock < db_lock, a reader's wait_lock.
+ * look_lock (look.c) is taken with none of them held; inside it db_lock.
  * `leader` in a comment: only by the thread that holds emb->leading (emb_group.h). */
 #ifndef ANG_EMBEDDED_PRIV_H
 #define ANG_EMBEDDED_PRIV_H
@@ -76,6 +77,9 @@ struct ang_emb {
     /* db_lock: read to use it, write to replace it; NULL between a full disk and there being room again */
     pthread_rwlock_t db_lock;
     rocksdb_t *db;
+    /* look_lock, of a log that is only looked at (look.c) */
+    pthread_rwlock_t look_lock; /* write: what we know of the folder changes */
+    uint64_t looked;            /* RocksDB's number of the last write that was taken in */
     /* prepended only, read without a lock */
     struct ang_emb_topic *_Atomic topics;
     pthread_mutex_t ensure_lock; /* one ang_log_ensure_topics at a time */
@@ -122,10 +126,21 @@ void ang_emb_db_full(struct ang_emb *emb);
 /* Opens the database anew when there is room; LOG_NO_SPACE: not yet.  @thread leader */
 struct ang_err *ang_emb_db_reopen(struct ang_emb *emb) ANG_MUST_USE;
 
+/* The same folder beside the process that has it, which may go on writing: RocksDB's secondary instance. */
+struct ang_err *ang_emb_db_open_look(struct ang_emb *emb) ANG_MUST_USE;
+
+/* ---- look.c ---- */
+/* Of a log that is only looked at: takes in what has been committed since the last time.  Others: nothing to do. */
+struct ang_err *ang_emb_look(struct ang_emb *emb) ANG_MUST_USE;
+
 /* ---- topics.c ---- */
+/* Also again, for what has changed since. */
 struct ang_err *ang_emb_topics_load(struct ang_emb *emb) ANG_MUST_USE;
 struct ang_err *ang_emb_ensure_topics(struct ang_log *log, const struct ang_topic_spec *specs, size_t n, bool create,
                                       int timeout_ms) ANG_MUST_USE;
+struct ang_err *ang_emb_find_topics(struct ang_log *log, const struct ang_topic_spec *specs, size_t n, int timeout_ms,
+                                    struct ang_topic_found *ret_found) ANG_MUST_USE;
+struct ang_err *ang_emb_ranges(struct ang_log *log, struct ang_range *r, size_t n, int timeout_ms) ANG_MUST_USE;
 struct ang_emb_topic *ang_emb_topic_find(struct ang_emb *emb, const struct ang_topic *handle); /* NULL: not there */
 /* LOG_TOPIC when there is no such topic or partition. */
 struct ang_err *ang_emb_part_find(struct ang_emb *emb, const struct ang_topic *handle, int32_t partition,
@@ -156,6 +171,7 @@ void ang_emb_reader_remove(struct ang_log_reader *r, const struct ang_topic *top
 struct ang_err *ang_emb_reader_poll(struct ang_log_reader *r, struct ang_rec **recs, size_t max, int timeout_ms,
                                     size_t *ret_n) ANG_MUST_USE;
 int64_t ang_emb_reader_end(struct ang_log_reader *r, const struct ang_topic *topic, int32_t partition);
+int64_t ang_emb_reader_next(struct ang_log_reader *r, const struct ang_topic *topic, int32_t partition);
 struct ang_err *ang_emb_end(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int timeout_ms,
                             int64_t *ret_offset) ANG_MUST_USE;
 /* Wake who reads these partitions. @locks takes readers_lock */

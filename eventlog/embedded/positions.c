@@ -64,11 +64,13 @@ struct ang_err *ang_emb_positions(struct ang_log *log, const char *group, struct
     struct ang_emb *emb = ang_emb_of(log);
     struct ang_emb_job wait = {0}; /* behind every commit that is under way */
     struct ang_buf mem = {0};
-    struct ang_err *er = ang_emb_run(emb, &wait);
+    struct ang_err *er = log->look ? ang_emb_look(emb) : ang_emb_run(emb, &wait);
     size_t at = 0;
 
+    ANG_PT(pthread_rwlock_rdlock(&emb->look_lock));
     for (size_t i = 0; er == NULL && i < n; i++)
         er = read_one(emb, group, &pos[i], &mem);
+    ANG_PT(pthread_rwlock_unlock(&emb->look_lock));
     if (er != NULL) {
         ang_buf_fini(&mem);
         return (ang_err_wrap(&er, "positions of group %s", group));

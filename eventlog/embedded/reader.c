@@ -9,12 +9,15 @@
 #include "eventlog/embedded/embedded_priv.h"
 #include "eventlog/embedded/records.h"
 
+#define LOOK_EVERY_MS 100 /* while a poll of a log that is only looked at waits */
+
 struct ang_emb_cursor {
     struct ang_emb_cursor *next; /* of the same partition: readers_lock */
     struct ang_emb_reader *r;
     struct ang_emb_part *part;
     int64_t offset;
-    bool dead; /* cannot be read, and poll has said so */
+    int64_t ended; /* conf.ends: the end that poll has returned for */
+    bool dead;     /* cannot be read, and poll has said so */
 };
 
 struct ang_emb_reader {
@@ -24,6 +27,7 @@ struct ang_emb_reader {
     void (*wake)(void *arg);
     void *arg;
     size_t memory;
+    bool ends;
     /* lock */
     pthread_mutex_t lock;
     struct ang_emb_cursor **cursors;
@@ -51,6 +55,7 @@ struct ang_err *ang_emb_reader_open(struct ang_log *log, const struct ang_log_re
     r->name = ang_strdup(conf->name);
     r->wake = conf->wake;
     r->arg = conf->arg;
+    r->ends = conf->ends;
     r->memory = conf->memory > 0 ? (size_t)conf->memory : 1;
     r->ropt = rocksdb_readoptions_create();
     ANG_PT(pthread_mutex_init(&r->lock, NULL));
@@ -111,8 +116,10 @@ struct ang_err *ang_emb_reader_add(struct ang_log_reader *base, const struct ang
     struct ang_emb *emb = ang_emb_of(base->log);
     struct ang_emb_cursor *c;
     struct ang_emb_part *part;
-    struct ang_err *er = ang_emb_part_find(emb, topic, partition, &part);
+    struct ang_err *er = ang_emb_look(emb);
 
+    if (er == NULL)
+        er = ang_emb_part_find(emb, topic, partition, &part);
     if (er != NULL)
         return (er);
     if (offset < 0 && offset != ANG_OFFSET_BEGIN && offset != ANG_OFFSET_END)
@@ -121,6 +128,7 @@ struct ang_err *ang_emb_reader_add(struct ang_log_reader *base, const struct ang
     c = ANG_NEW(struct ang_emb_cursor);
     c->r = r;
     c->part = part;
+    c->ended = ANG_OFFSET_NONE;
     ANG_PT(pthread_mutex_lock(&emb->readers_lock));
     c->offset = offset == ANG_OFFSET_BEGIN ? atomic_load(&part->begin)
                 : offset == ANG_OFFSET_END ? atomic_load(&part->end)
@@ -312,9 +320,29 @@ static struct ang_err *read_all(struct ang_emb_reader *r, struct take *t) {
     return (er);
 }
 
-/* Waits for a wake; false: the time is up. */
+/* With conf.ends: a partition has been read to an end at which poll has not returned yet. */
+static bool came_to_end(struct ang_emb_reader *r) {
+    bool came = false;
+
+    ANG_PT(pthread_mutex_lock(&r->lock));
+    for (size_t i = 0; r->ends && i < r->n; i++) {
+        struct ang_emb_cursor *c = r->cursors[i];
+
+        if (c->offset != c->ended && c->offset == atomic_load(&c->part->end)) {
+            c->ended = c->offset;
+            came = true;
+        }
+    }
+    ANG_PT(pthread_mutex_unlock(&r->lock));
+    return (came);
+}
+
+/* Waits for a wake; false: the time is up.  Nobody wakes those who only look. */
 static bool wait_woken(struct ang_emb_reader *r, int64_t until_ms) {
-    struct timespec ts = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+    const int64_t look_ms = r->base.log->look ? ang_now_ms() + LOOK_EVERY_MS : ANG_NEVER;
+    const bool again = look_ms < until_ms;
+    const int64_t wait_ms = again ? look_ms : until_ms;
+    struct timespec ts = {.tv_sec = wait_ms / 1000, .tv_nsec = wait_ms % 1000 * 1000000};
     bool woken;
     int rc = 0;
 
@@ -324,7 +352,7 @@ static bool wait_woken(struct ang_emb_reader *r, int64_t until_ms) {
     ANG_ASSERT(rc == 0 || rc == ETIMEDOUT);
     woken = r->woken;
     ANG_PT(pthread_mutex_unlock(&r->wait_lock));
-    return (woken);
+    return (woken || again);
 }
 
 struct ang_err *ang_emb_reader_poll(struct ang_log_reader *base, struct ang_rec **recs, size_t max, int timeout_ms,
@@ -341,7 +369,12 @@ struct ang_err *ang_emb_reader_poll(struct ang_log_reader *base, struct ang_rec 
         r->woken = false;
         ANG_PT(pthread_mutex_unlock(&r->wait_lock));
         er = read_all(r, &t);
-        if (er != NULL || t.n > 0 || timeout_ms <= 0 || !wait_woken(r, until)) {
+        if (er == NULL && t.n == 0 && base->log->look) {
+            er = ang_emb_look(ang_emb_of(base->log));
+            if (er == NULL)
+                er = read_all(r, &t);
+        }
+        if (er != NULL || t.n > 0 || timeout_ms <= 0 || came_to_end(r) || !wait_woken(r, until)) {
             *ret_n = t.n;
             return (er);
         }
@@ -359,11 +392,25 @@ int64_t ang_emb_reader_end(struct ang_log_reader *base, const struct ang_topic *
     return (atomic_load_explicit(&part->end, memory_order_acquire));
 }
 
+int64_t ang_emb_reader_next(struct ang_log_reader *base, const struct ang_topic *topic, int32_t partition) {
+    struct ang_emb_reader *r = reader_of(base);
+    int64_t next = ANG_OFFSET_NONE;
+
+    ANG_PT(pthread_mutex_lock(&r->lock));
+    for (size_t i = 0; i < r->n; i++)
+        if (r->cursors[i]->part->topic->handle == topic && r->cursors[i]->part->partition == partition)
+            next = r->cursors[i]->offset;
+    ANG_PT(pthread_mutex_unlock(&r->lock));
+    return (next);
+}
+
 struct ang_err *ang_emb_end(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int timeout_ms,
                             int64_t *ret_offset) {
     struct ang_emb_part *part;
-    struct ang_err *er = ang_emb_part_find(ang_emb_of(log), topic, partition, &part);
+    struct ang_err *er = ang_emb_look(ang_emb_of(log));
 
+    if (er == NULL)
+        er = ang_emb_part_find(ang_emb_of(log), topic, partition, &part);
     if (er == NULL)
         *ret_offset = atomic_load_explicit(&part->end, memory_order_acquire);
     return (er);

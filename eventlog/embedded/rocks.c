@@ -1,8 +1,11 @@
 /* RocksDB: opening it, and its errors as ours.  The only place that reads RocksDB's messages. */
+#include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "eventlog/embedded/embedded_priv.h"
 
@@ -11,6 +14,7 @@
 #define SPARE_ROOM      (4 << 20) /* beyond what opening writes */
 #define REOPEN_EVERY_MS 500
 #define INFO_LOG_FATAL  4
+#define LOOK_TRIES      5
 
 struct ang_err *ang_emb_err(char **errptr, const char *what) {
     enum ang_ec code = ANG_E_LOG_IO;
@@ -134,6 +138,68 @@ struct ang_err *ang_emb_db_open(struct ang_emb *emb) {
                          "log.path %s is in use by another process: stop it, or give this one another log.path",
                          emb->path);
     }
+    return (er);
+}
+
+/* ---- looking ---- */
+
+/* RocksDB wants a folder for the log lines of the secondary instance.  It opens its file there once, at the start, so the folder is taken
+ * away again at once: nothing is left behind, however the process ends. */
+static struct ang_err *make_spare_folder(char *ret_path, size_t size) {
+    const char *tmp = getenv("TMPDIR");
+
+    (void)snprintf(ret_path, size, "%s/angzarr-look-XXXXXX", tmp != NULL && tmp[0] != '\0' ? tmp : "/tmp");
+    if (mkdtemp(ret_path) == NULL)
+        return (ang_err_new(ANG_E_IO, "cannot create the folder %s, which looking at a log needs: %s", ret_path,
+                            strerror(errno)));
+    return (NULL);
+}
+
+static void remove_spare_folder(const char *path) {
+    DIR *dir = opendir(path);
+    const struct dirent *e;
+
+    while (dir != NULL && (e = readdir(dir)) != NULL)
+        if (e->d_name[0] != '.')
+            (void)unlinkat(dirfd(dir), e->d_name, 0);
+    if (dir != NULL)
+        (void)closedir(dir);
+    (void)rmdir(path);
+}
+
+/* Without it there is no database, whatever else is in the folder. */
+static struct ang_err *find_folder(const char *path) {
+    char *name = ang_sprintf("%s/CURRENT", path);
+    struct ang_err *er = NULL;
+
+    if (access(name, R_OK) != 0)
+        er = errno == ENOENT || errno == ENOTDIR
+                 ? ang_err_new(ANG_E_LOG_UNREACHABLE, "log.path %s holds no log: correct it, or start what works on it",
+                               path)
+                 : ang_err_new(ANG_E_LOG_IO, "log.path: %s: %s", name, strerror(errno));
+    free(name);
+    return (er);
+}
+
+struct ang_err *ang_emb_db_open_look(struct ang_emb *emb) {
+    char spare[4096];
+    char *msg = NULL;
+    struct ang_err *er = find_folder(emb->path);
+
+    if (er == NULL)
+        er = make_spare_folder(spare, sizeof spare);
+    if (er != NULL)
+        return (er);
+    make_options(emb);
+    rocksdb_options_set_create_if_missing(emb->opt, 0);
+    /* The process that has the folder removes files that it no longer needs; those that are open can still be read. */
+    rocksdb_options_set_max_open_files(emb->opt, -1);
+    for (int i = 0; i < LOOK_TRIES && emb->db == NULL; i++) { /* a file may go while the list of files is read */
+        ang_err_free(&er);
+        emb->db = rocksdb_open_as_secondary(emb->opt, emb->path, spare, &msg);
+        er = ang_emb_err(&msg, emb->path);
+    }
+    remove_spare_folder(spare);
     return (er);
 }
 

@@ -1,4 +1,5 @@
 /* Topics: what there is, and that it is as the configuration says. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "eventlog/embedded/embedded_priv.h"
@@ -87,32 +88,36 @@ static struct ang_err *part_load(struct ang_emb *emb, struct ang_emb_part *part)
     }
     rocksdb_iter_get_error(it, &msg);
     rocksdb_iter_destroy(it);
+    er = ang_emb_err(&msg, emb->path);
+    if (er != NULL)
+        return (er);
     part->next = end > begin ? end : begin;
-    atomic_init(&part->begin, begin);
-    atomic_init(&part->end, part->next);
-    return (ang_emb_err(&msg, emb->path));
+    atomic_store(&part->begin, begin);
+    atomic_store_explicit(&part->end, part->next, memory_order_release);
+    return (NULL);
 }
 
 static struct ang_err *topic_load(struct ang_emb *emb, const char *name, struct ang_slice val) {
-    struct ang_emb_topic *t;
+    struct ang_emb_topic *t = ang_emb_topic_find(emb, ang_log_topic(&emb->base, name));
+    const bool known = t != NULL;
     struct ang_err *er = NULL;
     int32_t n_parts;
 
     n_parts = val.n == TOPIC_BYTES ? (int32_t)ang_get_be32(val.p + 4) : 0;
-    if (n_parts <= 0)
+    if (n_parts <= 0 || (known && n_parts != t->n_parts))
         return (ang_err_new(ANG_E_LOG_IO, "%s: the entry of topic %s is damaged: restore the folder or remove it",
                             emb->path, name));
-    t = topic_new(emb, name, ang_get_be32(val.p), n_parts, val.p[8] != 0);
-    atomic_init(&t->retention_ms, (int64_t)ang_get_be64(val.p + 9));
-    atomic_init(&t->max_message, (int64_t)ang_get_be64(val.p + 17));
+    if (!known)
+        t = topic_new(emb, name, ang_get_be32(val.p), n_parts, val.p[8] != 0);
+    atomic_store(&t->retention_ms, (int64_t)ang_get_be64(val.p + 9));
+    atomic_store(&t->max_message, (int64_t)ang_get_be64(val.p + 17));
     for (int32_t p = 0; er == NULL && p < n_parts; p++)
         er = part_load(emb, &t->parts[p]);
-    if (er != NULL) {
+    if (er == NULL && !known)
+        topic_show(emb, t);
+    else if (!known)
         free(t);
-        return (er);
-    }
-    topic_show(emb, t);
-    return (NULL);
+    return (er);
 }
 
 struct ang_err *ang_emb_topics_load(struct ang_emb *emb) {
@@ -183,35 +188,41 @@ static struct ang_err *ensure_stage(struct ang_emb_job *job, struct ang_emb_grou
     return (NULL);
 }
 
-/* What is not as specified.  Retention and size are only the configuration's, so with `create` they follow it. */
+/* What is not as specified, a line each.  Retention and size are only the configuration's, so with `create` they follow it. */
+static void compare(const struct ang_emb *emb, const struct ang_emb_topic *t, const struct ang_topic_spec *spec,
+                    bool create, struct ang_buf *ret_lines) {
+    if (spec->partitions <= 0)
+        ang_buf_addf(ret_lines, "topic %s: %d partitions were asked for, expected at least one\n", spec->name,
+                     spec->partitions);
+    else if (t == NULL && !create)
+        ang_buf_addf(ret_lines, "topic %s is not in %s; set topology.create to have it made\n", spec->name, emb->path);
+    if (spec->partitions <= 0 || t == NULL)
+        return;
+    if (t->n_parts != spec->partitions)
+        ang_buf_addf(ret_lines,
+                     "topic %s has %d partitions, expected %d: set topology.partitions to %d, or use a new log.path\n",
+                     spec->name, t->n_parts, spec->partitions, t->n_parts);
+    if (t->compact != spec->compact)
+        ang_buf_addf(ret_lines,
+                     "topic %s has cleanup policy %s, expected %s: correct the topology, or use a new log.path\n",
+                     spec->name, t->compact ? "compact" : "delete", spec->compact ? "compact" : "delete");
+    else if (limits_differ(t, spec) && !create)
+        ang_buf_addf(ret_lines,
+                     "topic %s has retention %lld ms and at most %lld bytes a record, expected %lld and %lld: "
+                     "set topology.create to have it changed\n",
+                     spec->name, (long long)atomic_load(&t->retention_ms), (long long)atomic_load(&t->max_message),
+                     (long long)spec->retention_ms, (long long)spec->max_message);
+}
+
 static struct ang_err *spec_check(const struct ang_emb *emb, const struct ang_emb_topic *t,
                                   const struct ang_topic_spec *spec, bool create) {
-    if (spec->partitions <= 0)
-        return (ang_err_new(ANG_E_LOG_TOPIC, "topic %s: %d partitions were asked for, expected at least one",
-                            spec->name, spec->partitions));
-    if (t == NULL && !create)
-        return (ang_err_new(ANG_E_LOG_TOPIC, "topic %s is not in %s; set topology.create to have it made", spec->name,
-                            emb->path));
-    if (t == NULL)
-        return (NULL);
-    if (t->n_parts != spec->partitions)
-        return (
-            ang_err_new(ANG_E_LOG_TOPIC,
-                        "topic %s has %d partitions, expected %d: set topology.partitions to %d, or use a new log.path",
-                        spec->name, t->n_parts, spec->partitions, t->n_parts));
-    if (t->compact != spec->compact)
-        return (ang_err_new(ANG_E_LOG_TOPIC,
-                            "topic %s has cleanup policy %s, expected %s: correct the topology, or use a new log.path",
-                            spec->name, t->compact ? "compact" : "delete", spec->compact ? "compact" : "delete"));
-    if (limits_differ(t, spec) && !create)
-        return (ang_err_new(ANG_E_LOG_TOPIC,
-                            "topic %s has retention %lld ms and at most %lld bytes a record, expected %lld and %lld: "
-                            "set topology.create "
-                            "to have it changed",
-                            spec->name, (long long)atomic_load(&t->retention_ms),
-                            (long long)atomic_load(&t->max_message), (long long)spec->retention_ms,
-                            (long long)spec->max_message));
-    return (NULL);
+    struct ang_topic_found f = {0};
+    struct ang_err *er;
+
+    compare(emb, t, spec, create, &f.differs);
+    er = ang_topic_first_difference(&f, 1);
+    ang_topic_found_fini(&f);
+    return (er);
 }
 
 static uint32_t next_topic_id(struct ang_emb *emb) {
@@ -240,7 +251,7 @@ struct ang_err *ang_emb_ensure_topics(struct ang_log *log, const struct ang_topi
                                       int timeout_ms) {
     struct ang_emb *emb = ang_emb_of(log);
     struct ensure e = {.job = {.stage = ensure_stage, .sync = true}, .specs = specs, .n = n};
-    struct ang_err *er = NULL;
+    struct ang_err *er = ang_emb_look(emb);
 
     e.found = ang_calloc(n + 1, sizeof *e.found);
     ANG_PT(pthread_mutex_lock(&emb->ensure_lock));
@@ -249,7 +260,7 @@ struct ang_err *ang_emb_ensure_topics(struct ang_log *log, const struct ang_topi
         er = spec_check(emb, e.found[i], &specs[i], create);
     }
     e.next_id = next_topic_id(emb);
-    if (er == NULL)
+    if (er == NULL && !log->look)
         er = ang_emb_run(emb, &e.job);
     for (size_t i = 0; i < n; i++) {
         if (er == NULL)
@@ -259,5 +270,45 @@ struct ang_err *ang_emb_ensure_topics(struct ang_log *log, const struct ang_topi
     }
     ANG_PT(pthread_mutex_unlock(&emb->ensure_lock));
     free(e.found);
+    return (er);
+}
+
+/* ---- finding ---- */
+
+struct ang_err *ang_emb_find_topics(struct ang_log *log, const struct ang_topic_spec *specs, size_t n, int timeout_ms,
+                                    struct ang_topic_found *ret_found) {
+    struct ang_emb *emb = ang_emb_of(log);
+    struct ang_err *er = ang_emb_look(emb);
+
+    for (size_t i = 0; er == NULL && i < n; i++) {
+        const struct ang_emb_topic *t = ang_emb_topic_find(emb, ang_log_topic(log, specs[i].name));
+        struct ang_topic_found *f = &ret_found[i];
+
+        compare(emb, t, &specs[i], false, &f->differs);
+        if (t == NULL)
+            continue;
+        f->there = true;
+        f->partitions = t->n_parts;
+        (void)snprintf(f->cleanup, sizeof f->cleanup, "%s", t->compact ? "compact" : "delete");
+        f->retention_ms = t->compact ? -1 : atomic_load(&t->retention_ms);
+        f->max_message = atomic_load(&t->max_message);
+    }
+    return (er);
+}
+
+struct ang_err *ang_emb_ranges(struct ang_log *log, struct ang_range *r, size_t n, int timeout_ms) {
+    struct ang_emb *emb = ang_emb_of(log);
+    struct ang_err *er = ang_emb_look(emb);
+
+    for (size_t i = 0; er == NULL && i < n; i++) {
+        const struct ang_emb_topic *t = ang_emb_topic_find(emb, r[i].topic);
+
+        if (t == NULL || r[i].partition < 0 || r[i].partition >= t->n_parts) {
+            r[i].why = "it is not there";
+            continue;
+        }
+        r[i].begin = atomic_load(&t->parts[r[i].partition].begin);
+        r[i].end = atomic_load_explicit(&t->parts[r[i].partition].end, memory_order_acquire);
+    }
     return (er);
 }

@@ -143,12 +143,14 @@ void ang_kafka_reader_remove(struct ang_log_reader *r, const struct ang_topic *t
 struct ang_err *ang_kafka_reader_poll(struct ang_log_reader *r, struct ang_rec **recs, size_t max, int timeout_ms,
                                       size_t *ret_n);
 
+int64_t ang_kafka_reader_next(struct ang_log_reader *r, const struct ang_topic *topic, int32_t partition);
 int64_t ang_kafka_reader_end(struct ang_log_reader *r, const struct ang_topic *topic, int32_t partition);
 
 /* ---- look.c ---- */
 
 struct ang_err *ang_kafka_end(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int timeout_ms,
                               int64_t *ret_offset);
+struct ang_err *ang_kafka_ranges(struct ang_log *log, struct ang_range *r, size_t n, int timeout_ms);
 struct ang_err *ang_kafka_peek(struct ang_log *log, const struct ang_topic *topic, int32_t partition, int64_t offset,
                                int timeout_ms, struct ang_rec **ret_rec);
 
@@ -181,8 +183,16 @@ struct ang_err *ang_kafka_ensure_topics(struct ang_log *log, const struct ang_to
                                         int timeout_ms);
 /* The next event of an admin request, or NULL when until_ms passed. */
 rd_kafka_event_t *ang_kafka_admin_wait(rd_kafka_queue_t *q, int64_t until_ms);
+struct ang_err *ang_kafka_find_topics(struct ang_log *log, const struct ang_topic_spec *specs, size_t n, int timeout_ms,
+                                      struct ang_topic_found *ret_found);
+/* What there is of each, and where it differs; ret_found is zeroed before, and has something to free also after an error. */
+struct ang_err *ang_kafka_compare_topics(struct ang_kafka *k, rd_kafka_t *rk, const rd_kafka_metadata_t *md,
+                                         const struct ang_topic_spec *specs, size_t n, int64_t until_ms,
+                                         struct ang_topic_found *ret_found) ANG_MUST_USE;
+/* Looks and compares; LOG_TOPIC in the words of the first difference. */
 struct ang_err *ang_kafka_check_topics(struct ang_kafka *k, rd_kafka_t *rk, const rd_kafka_metadata_t *md,
                                        const struct ang_topic_spec *specs, size_t n, int64_t until_ms) ANG_MUST_USE;
+void ang_kafka_topic_is_missing(const struct ang_topic_spec *spec, struct ang_buf *ret_lines);
 int ang_kafka_min_insync(const struct ang_topic_spec *spec);
 
 /* ---- writer.c, writer_open.c, fence.c ---- */

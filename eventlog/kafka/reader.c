@@ -55,6 +55,7 @@ struct reader {
     struct rtopic **topics;
     size_t n_topics;
     size_t untold; /* partitions whose er is to be returned by the next poll */
+    bool ended;    /* conf.ends: some partition has come to an end since the last poll returned */
     rd_kafka_message_t **batch;
     size_t cap;
     /* who polls */
@@ -150,7 +151,7 @@ static struct ang_err *open_consumer(struct ang_kafka *k, struct source *src, co
         {"auto.offset.reset", "error", ANG_PROP_MUST},
         {"enable.auto.commit", "false", ANG_PROP_MUST},
         {"enable.auto.offset.store", "false", ANG_PROP_MUST},
-        {"enable.partition.eof", "false", ANG_PROP_MUST},
+        {"enable.partition.eof", rc->ends ? "true" : "false", ANG_PROP_MUST},
         {"allow.auto.create.topics", "false", ANG_PROP_MUST},
         {"fetch.wait.max.ms", wait, ANG_PROP_MUST},
         {"fetch.error.backoff.ms", "20", ANG_PROP_TUNE},
@@ -292,7 +293,7 @@ struct ang_err *ang_kafka_reader_add(struct ang_log_reader *reader, const struct
     struct rtopic *t = topic_of(r, topic);
     struct part *p = part_of(t, partition);
     ANG_ASSERT(p->state == PART_OFF);
-    *p = (struct part){PART_ON, offset, offset >= 0 ? offset : 0, 0, NULL};
+    *p = (struct part){.state = PART_ON, .start = offset, .next = offset >= 0 ? offset : 0};
     if (offset < 0)
         learn_leaders(r, t);
     struct ang_err *er = start(r, t, partition, offset);
@@ -370,6 +371,12 @@ static struct ang_rec *sort_out(struct reader *r, rd_kafka_message_t *msg) {
     struct part *p = msg->partition >= 0 && msg->partition < t->n_parts ? &t->parts[msg->partition] : NULL;
     if (p == NULL || p->state != PART_ON)
         goto out;
+    if (msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        if (msg->offset > p->next)
+            p->next = p->start = msg->offset;
+        r->ended = true;
+        goto out;
+    }
     if (msg->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
         p->er = partition_error(r, t, msg->partition, p, msg);
         if (p->er != NULL) {
@@ -405,7 +412,7 @@ static struct ang_err *take_error(struct reader *r) {
 
 /* Fills recs without waiting.  Under the lock, so that no partition is removed between taking its messages out of the queue
  * and sorting them.  An error comes out before the next records: those in front of it have come out already. */
-static size_t take(struct reader *r, struct ang_rec **recs, size_t max, struct ang_err **ret_er, bool *ret_more) {
+static size_t take(struct reader *r, struct ang_rec **recs, size_t max, struct ang_err **ret_er, bool *ret_ended, bool *ret_more) {
     size_t n = 0;
     ANG_PT(pthread_mutex_lock(&r->lock));
     if (r->cap < max) {
@@ -424,6 +431,8 @@ static size_t take(struct reader *r, struct ang_rec **recs, size_t max, struct a
         }
     }
     *ret_er = n == 0 && r->untold > 0 ? take_error(r) : NULL;
+    *ret_ended = r->ended;
+    r->ended = false;
     *ret_more = n == max || r->untold > 0 || *ret_er != NULL;
     ANG_PT(pthread_mutex_unlock(&r->lock));
     return (n);
@@ -447,13 +456,13 @@ struct ang_err *ang_kafka_reader_poll(struct ang_log_reader *reader, struct ang_
     int64_t until = ang_now_ms() + timeout_ms;
     struct ang_err *er;
     size_t n;
-    bool more;
+    bool ended, more;
     for (;;) {
         ANG_PT(pthread_mutex_lock(&r->wait_lock));
         uint64_t seen = r->events;
         ANG_PT(pthread_mutex_unlock(&r->wait_lock));
-        n = take(r, recs, max, &er, &more);
-        if (n > 0 || er != NULL || timeout_ms <= 0 || !wait_event(r, seen, until))
+        n = take(r, recs, max, &er, &ended, &more);
+        if (n > 0 || er != NULL || ended || timeout_ms <= 0 || !wait_event(r, seen, until))
             break;
     }
     if (timeout_ms > 0)
@@ -474,4 +483,17 @@ int64_t ang_kafka_reader_end(struct ang_log_reader *reader, const struct ang_top
     if (rd_kafka_get_watermark_offsets(r->src->rk, topic->name, partition, &lo, &hi) != RD_KAFKA_RESP_ERR_NO_ERROR || hi < 0)
         return (ANG_OFFSET_NONE);
     return (hi);
+}
+
+int64_t ang_kafka_reader_next(struct ang_log_reader *reader, const struct ang_topic *topic, int32_t partition) {
+    struct reader *r = reader_of(reader);
+    int64_t next = ANG_OFFSET_NONE;
+    ANG_PT(pthread_mutex_lock(&r->lock));
+    for (size_t i = 0; i < r->n_topics; i++) {
+        const struct rtopic *t = r->topics[i];
+        if (t->topic == topic && partition >= 0 && partition < t->n_parts && t->parts[partition].state != PART_OFF)
+            next = t->parts[partition].next;
+    }
+    ANG_PT(pthread_mutex_unlock(&r->lock));
+    return (next);
 }

@@ -115,14 +115,21 @@ static struct ang_err *create_missing(rd_kafka_t *rk, const rd_kafka_metadata_t 
 
 /* ---- what is there ---- */
 
+void ang_kafka_topic_is_missing(const struct ang_topic_spec *s, struct ang_buf *ret_lines) {
+    ang_buf_addf(ret_lines,
+                 "topic %s: not found, expected %d partitions: kafka-topics.sh --create --topic %s --partitions %d "
+                 "--replication-factor %d --config cleanup.policy=%s --config message.timestamp.type=LogAppendTime "
+                 "--config max.message.bytes=%lld --config min.insync.replicas=%d, or set topology.create: true\n",
+                 s->name, (int)s->partitions, s->name, (int)s->partitions, s->replication,
+                 s->compact ? "compact" : "delete", (long long)s->max_message, ang_kafka_min_insync(s));
+}
+
 static struct ang_err *is_missing(const struct ang_topic_spec *s) {
-    return (
-        ang_err_new(ANG_E_LOG_TOPIC,
-                    "topic %s: not found, expected %d partitions: kafka-topics.sh --create --topic %s --partitions %d "
-                    "--replication-factor %d --config cleanup.policy=%s --config message.timestamp.type=LogAppendTime "
-                    "--config max.message.bytes=%lld --config min.insync.replicas=%d, or set topology.create: true",
-                    s->name, (int)s->partitions, s->name, (int)s->partitions, s->replication,
-                    s->compact ? "compact" : "delete", (long long)s->max_message, ang_kafka_min_insync(s)));
+    struct ang_topic_found f = {0};
+    ang_kafka_topic_is_missing(s, &f.differs);
+    struct ang_err *er = ang_topic_first_difference(&f, 1);
+    ang_topic_found_fini(&f);
+    return (er);
 }
 
 enum readiness { NOT_THERE, NOT_LED, LED };
@@ -207,9 +214,34 @@ struct ang_err *ang_kafka_ensure_topics(struct ang_log *log, const struct ang_to
         }
         rd_kafka_metadata_destroy(md);
     }
-    if (er == NULL) {
+    if (er == NULL)
         fill_handles(k, specs, n);
+    if (er == NULL && !log->look)
         ang_kafka_appender_warm(k, specs, n, ang_kafka_left(until, 5000));
+    return (er);
+}
+
+struct ang_err *ang_kafka_find_topics(struct ang_log *log, const struct ang_topic_spec *specs, size_t n, int timeout_ms,
+                                      struct ang_topic_found *ret_found) {
+    struct ang_kafka *k = ang_kafka_of(log);
+    int64_t until = ang_now_ms() + timeout_ms;
+    const rd_kafka_metadata_t *md = NULL;
+    rd_kafka_t *rk;
+    struct ang_err *er = ang_kafka_admin(k, &rk);
+    while (er == NULL && md == NULL) {
+        int left = ang_kafka_left(until, 5000);
+        rd_kafka_resp_err_t err = left == 0 ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_metadata(rk, 1, NULL, &md, left);
+        if (ang_kafka_is_auth(err))
+            er = ang_kafka_err(NULL, err, NULL, ANG_FATAL, "listing topics");
+        else if (err != RD_KAFKA_RESP_ERR_NO_ERROR && ang_kafka_left(until, ASK_AGAIN_MS) == 0)
+            er = ang_err_new(ANG_E_LOG_UNREACHABLE, "no broker of bootstrap.servers %s listed its topics within %d ms: %s",
+                             k->bootstrap, timeout_ms, rd_kafka_err2str(err));
+        else if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
+            (void)usleep(ASK_AGAIN_MS * 1000);
     }
+    if (er == NULL)
+        er = ang_kafka_compare_topics(k, rk, md, specs, n, until, ret_found);
+    if (md != NULL)
+        rd_kafka_metadata_destroy(md);
     return (er);
 }

@@ -53,6 +53,7 @@ int ct_setup(void **state);
 int ct_teardown(void **state);
 struct ang_log *
 ct_open_log(const char *client); /* another handle on the same Kafka; the embedded folder must be closed */
+struct ang_log *ct_open_look(void); /* the same log, only to be looked at; the caller closes it */
 void ct_close_all(struct ct *c); /* everything, the log too */
 void ct_reopen(struct ct *c);    /* as a new process would */
 const char *ct_folder(void);     /* of the embedded log */
@@ -102,6 +103,8 @@ int ct_append_tests(void);
 int ct_reader_tests(void);
 int ct_txn_tests(void);
 int ct_restart_tests(void);
+int ct_look_tests(void);
+int ct_look_embedded_tests(void);
 int ct_kafka_tests(void);
 int ct_embedded_tests(void);
 int ct_kill_tests(void);

@@ -56,7 +56,8 @@ enum ang_class ct_fails_(struct ang_err *er, enum ang_ec code, const char *file,
 
 /* ---- opening and closing ---- */
 
-struct ang_log *ct_open_log(const char *client) {
+static struct ang_log *open_as(struct ang_err *(*open)(const struct ang_settings *, const char *, struct ang_log **),
+                               const char *client) {
     struct ang_kv kv = {.key = (char *)(uintptr_t) "bootstrap.servers"};
     struct ang_settings s = {.file = (char *)(uintptr_t) "test"};
     struct ang_log *log = NULL;
@@ -71,8 +72,16 @@ struct ang_log *ct_open_log(const char *client) {
         s.log.path = folder;
     }
     s.limits.message = 1024 * 1024;
-    ct_ok(ang_log_open(&s, client, &log));
+    ct_ok(open(&s, client, &log));
     return (log);
+}
+
+struct ang_log *ct_open_log(const char *client) {
+    return (open_as(ang_log_open, client));
+}
+
+struct ang_log *ct_open_look(void) {
+    return (open_as(ang_log_open_look, "look"));
 }
 
 int ct_setup(void **state) {

@@ -32,11 +32,13 @@ int main(int argc, char **argv) {
     failed += ct_reader_tests();
     failed += ct_txn_tests();
     failed += ct_restart_tests();
+    failed += ct_look_tests();
     if (kafka) {
         failed += ct_kafka_tests();
     } else {
         failed += ct_embedded_tests();
         failed += ct_kill_tests();
+        failed += ct_look_embedded_tests();
     }
     return (failed == 0 ? 0 : 1);
 }
