@@ -276,6 +276,7 @@ static int result(const struct waiting *w, enum end end) {
 
 int tool_call(const struct tool_call *call, struct tool_answer *ret) {
     struct waiting w = {.magic = TOOL_WAITING_MAGIC, .call = call, .answer = ret, .over = eventfd(0, EFD_CLOEXEC)};
+    enum end end = END_OVER;
     int rc;
 
     AN(w.over >= 0);
@@ -284,13 +285,12 @@ int tool_call(const struct tool_call *call, struct tool_answer *ret) {
     w.loop = ang_loop_new("ang-tool", NULL, NULL);
     ang_loop_start(w.loop);
     ang_loop_call(w.loop, start, &w);
-    if (w.er != NULL)
-        rc = tool_misuse("%s", w.er->msg);
-    else {
-        rc = result(&w, await(&w));
+    if (w.er == NULL) {
+        end = await(&w);
         ang_loop_call(w.loop, close_channel, &w);
     }
-    ang_loop_stop(w.loop);
+    ang_loop_stop(w.loop); /* what its thread wrote is ours from here on */
+    rc = w.er != NULL ? tool_misuse("%s", w.er->msg) : result(&w, end);
     ang_err_free(&w.er);
     close(w.over);
     return (rc);
