@@ -377,7 +377,7 @@ static void answered_events(struct work *w, const struct ang_wire_event_book *bo
 
 static void answered_revocation(struct work *w, const struct ang_wire_revocation *rv) {
     struct lane *l = w->part->lane;
-    const int n = (int)(rv->reason.n > 900 ? 900 : rv->reason.n);
+    const int n = (int)(rv->reason.n > WORDS_MAX ? WORDS_MAX : rv->reason.n);
     const char *reason = rv->reason.n == 0 ? "" : (const char *)rv->reason.p;
     struct ang_status *st = ang_status_new(ANG_FAILED_PRECONDITION, "Command revoked: %.*s", n, reason);
     char root[ANG_UUID_TEXT + 1];

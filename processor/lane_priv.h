@@ -401,6 +401,9 @@ const char *cover_strays(const struct work *w, const struct ang_wire_cover *c);
 /* What the business answered (code OK). Finishes w. */
 void aggregate_answered(struct work *w, struct ang_slice response, bool business_response);
 
+/* As much of somebody's words as goes into a status: a little more than is sent of a message, which is cut there on a character border. */
+#define WORDS_MAX 1028
+
 /* ---- root.c: histories ---- */
 struct ang_err *root_load(struct root *r) ANG_MUST_USE; /* no-op when it is loaded */
 void root_unload(struct root *r);                       /* nothing of it may be staged */
