@@ -74,7 +74,7 @@ def test_the_newest_pages_that_fit_are_there(client, size):
 
 
 @pytest.mark.parametrize("domain", ["every", "box"])
-def test_a_snapshot_takes_no_page_from_the_book(client, logic, domain):
+def test_a_snapshot_takes_no_page_from_the_book(client, domain):
     """The business logic is sent the snapshot and what comes after it; who is refused has only the book, and its newest pages."""
     root = new_root()
     for i in range(4):
