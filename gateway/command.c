@@ -362,14 +362,11 @@ static size_t record_size(const struct ang_out *rec) {
     return (n);
 }
 
-/* A record is larger than what was sent, which had the right size, by its cover and some frames: topics have room for that. */
-static struct ang_err *check_size(const struct ang_gateway *g, const struct ang_call *call, const struct copy *c) {
-    const int64_t limit = g->conf.settings->limits.message;
+/* A record is larger than what was sent, which had the right size, by a correlation id, or by a cover and some frames: topics have
+ * room for that. */
+static struct ang_err *check_size(const struct copy *c) {
     const struct ang_topic *tp = c->rec.topic;
 
-    if (!call->is_record && (int64_t)c->rec.value.n > limit)
-        return (ang_err_new(ANG_E_TOO_BIG, "the command has %zu bytes with its correlation_id, limits.message is %lld",
-                            c->rec.value.n, (long long)limit));
     if (tp->max_message > 0 && (int64_t)record_size(&c->rec) > tp->max_message)
         return (ang_err_new(ANG_E_TOO_BIG, "the command's record has %zu bytes, topic %s takes %lld",
                             record_size(&c->rec), tp->name, (long long)tp->max_message));
@@ -420,7 +417,7 @@ struct ang_err *ang_command_send(void *arg, struct ang_call *call, uint32_t atte
     c.rec.hdrs = c.hdrs;
     put_value(g, &c, rq);
     put_headers(g, &c, call, attempt, rq);
-    er = check_size(g, call, &c);
+    er = check_size(&c);
     if (er == NULL) {
         /* Its references are taken first: done may run before append returns. */
         ang_call_ref(call);

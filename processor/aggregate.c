@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 /* An EventBook in a trailer: two of them and a message have to fit into 4 KiB, in base64. */
-#define TRAILER_BOOK_MAX 1300
+#define TRAILER_BOOK_MAX ROOT_NEWEST_MAX
 
 /* ---- refusals that copies get again ---- */
 static bool refused_before(struct work *w, struct ang_err **er) {
@@ -68,9 +68,16 @@ static void trailer_cover(struct ang_buf *b, const struct ang_wire_cover *c) {
 static void mismatch(struct work *w, struct ang_status *st) {
     struct root *r = w->root;
     struct ang_buf book = {NULL, 0, 0}, details = {NULL, 0, 0};
+    struct ang_err *er;
 
     trailer_cover(&book, &w->book.cover);
-    ang_buf_add_slice(&book, root_newest(r, TRAILER_BOOK_MAX - 8 - book.n));
+    er = root_newest(r, TRAILER_BOOK_MAX - 8 - book.n, &book);
+    if (er != NULL) {
+        ang_buf_fini(&book);
+        ang_status_free(&st);
+        lane_store_failed(w->part, er);
+        return;
+    }
     ang_wire_put_uint(&book, 6, r->next);
     ang_wire_put_uint(&details, 1, st->code);
     ang_wire_put_str(&details, 2, st->msg);
@@ -370,7 +377,7 @@ static void answered_events(struct work *w, const struct ang_wire_event_book *bo
 
 static void answered_revocation(struct work *w, const struct ang_wire_revocation *rv) {
     struct lane *l = w->part->lane;
-    const int n = (int)(rv->reason.n > 900 ? 900 : rv->reason.n);
+    const int n = (int)(rv->reason.n > WORDS_MAX ? WORDS_MAX : rv->reason.n);
     const char *reason = rv->reason.n == 0 ? "" : (const char *)rv->reason.p;
     struct ang_status *st = ang_status_new(ANG_FAILED_PRECONDITION, "Command revoked: %.*s", n, reason);
     char root[ANG_UUID_TEXT + 1];

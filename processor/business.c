@@ -65,7 +65,7 @@ static void retry(struct work *w, const char *what, struct ang_slice why) {
     if (w->reply_to.n == 0)
         dead_letter(w, DEAD_UNAVAILABLE, "the business logic was not available within its time to live");
     st = ang_status_new(ANG_UNAVAILABLE, "the business logic of %s at %s is not available: %s %.*s", l->domain->name,
-                        l->domain->business->address, what, (int)(why.n > 400 ? 400 : why.n), (const char *)why.p);
+                        l->domain->business->address, what, (int)(why.n > WORDS_MAX ? WORDS_MAX : why.n), (const char *)why.p);
     finish_open(w, &st);
 }
 

@@ -141,6 +141,9 @@ struct root {
     bool has_snapshot;
     uint32_t snapshot_seq;
     struct ang_buf pages;     /* EventBook.pages fields after the snapshot, one after the other */
+    struct ang_buf older;     /* the same of the pages before them, as far as root_newest needs them */
+    uint32_t older_from;      /* sequence of the first page in older and pages; those below are in the store … */
+    bool older_cut;           /* … unless they were cut off here because nobody needs as many */
 };
 
 /* ---- parts ---- */
@@ -399,12 +402,18 @@ const char *cover_strays(const struct work *w, const struct ang_wire_cover *c);
 /* What the business answered (code OK). Finishes w. */
 void aggregate_answered(struct work *w, struct ang_slice response, bool business_response);
 
+/* As much of somebody's words as goes into a status: a little more than is sent of a message, which is cut there on a character border. */
+#define WORDS_MAX 1028
+
 /* ---- root.c: histories ---- */
 struct ang_err *root_load(struct root *r) ANG_MUST_USE; /* no-op when it is loaded */
 void root_unload(struct root *r);                       /* nothing of it may be staged */
 void root_append(struct root *r, struct ang_slice pages, uint32_t next);
 void root_snapshot(struct root *r, struct ang_slice snapshot, uint32_t sequence);
-struct ang_slice root_newest(const struct root *r, size_t max);
+/* Appends the newest pages of a loaded history whose encoding together stays under max (at most ROOT_NEWEST_MAX), also such as stand
+ * before its snapshot. */
+#define ROOT_NEWEST_MAX 1300
+struct ang_err *root_newest(struct root *r, size_t max, struct ang_buf *out) ANG_MUST_USE;
 
 /* ---- business.c: calls ---- */
 struct ang_err *business_open(struct lane *l) ANG_MUST_USE; /* loop thread, as business_close */

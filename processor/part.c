@@ -37,7 +37,7 @@ void part_fini(struct part *p) {
 }
 
 static size_t root_bytes(const struct root *r) {
-    return (sizeof *r + r->pages.cap + r->snapshot.cap + r->id.edition.n);
+    return (sizeof *r + r->pages.cap + r->snapshot.cap + r->older.cap + r->id.edition.n);
 }
 
 static void root_unidle(struct root *r) {
@@ -56,6 +56,7 @@ void root_free(struct root *r) {
     ang_table_remove(&r->part->roots, &r->node);
     ang_buf_fini(&r->snapshot);
     ang_buf_fini(&r->pages);
+    ang_buf_fini(&r->older);
     r->magic = 0;
     free(r);
 }

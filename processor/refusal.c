@@ -35,7 +35,7 @@ void refusal_record(struct work *w) {
     /* Copies of one call have the same start, which may be this very millisecond. */
     refusal_encode(&b, w->status, now > w->start_ms ? now : w->start_ms + 1);
     if (b.n > REFUSAL_MAX) {
-        brief = ang_status_new(w->status->code, "%.1024s", w->status->msg);
+        brief = ang_status_new(w->status->code, "%.*s", WORDS_MAX, w->status->msg);
         ang_buf_clear(&b);
         refusal_encode(&b, brief, now > w->start_ms ? now : w->start_ms + 1);
         ang_status_free(&brief);

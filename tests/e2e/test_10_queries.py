@@ -36,6 +36,15 @@ def test_the_full_history_without_a_snapshot(client, ten):
     assert not answer.HasField("snapshot") and not answer.HasField("snapshot_state")
 
 
+def test_no_snapshot_is_in_an_answer_and_no_page_is_missing_for_it(client):
+    root = new_root()
+    for i in range(3):
+        client.do("every", root, i, what="snapshot")
+    for answer in (client.event_book("every", root), *client.events("every", root)):
+        assert not answer.HasField("snapshot") and not answer.HasField("snapshot_state")
+    assert numbers(client.event_book("every", root)) == [n for b in client.events("every", root) for n in numbers(b)] == [0, 1, 2]
+
+
 def test_pages_are_the_bytes_stored(system, client, ten):
     no_complaint(agree(client, "order", [r for r in system.reader().stored("order", [ten]) if r.root == ten]))
 
@@ -65,6 +74,7 @@ def test_a_selection_and_the_current_next_sequence(client, ten, selection, expec
     assert (numbers(answer), answer.next_sequence) == (expected, 10)
     streamed = client.events("order", ten, **selection)
     assert [n for b in streamed for n in numbers(b)] == expected
+    assert all(b.next_sequence == 10 for b in streamed)
 
 
 def test_as_of_a_time_is_inclusive(client, ten):
@@ -113,6 +123,19 @@ def test_a_correlation_id_alone_finds_its_books_over_all_domains(client):
         sorted([("order", r, 0) for r in roots[:3]] + [("box", r, 0, 1) for r in roots[3:]])
     first = client.call(GET_BOOK, query, pb.EventBook)
     assert first.cover.correlation_id == correlation and first.cover.root.value in roots
+
+
+def test_a_correlation_id_and_a_domain_find_what_is_in_it(client):
+    correlation, roots = "c-" + uuid.uuid4().hex, {"order": new_root(), "box": new_root()}
+    for domain, root in roots.items():
+        client.execute(book(domain, root, correlation_id=correlation))
+    for domain, root in roots.items():
+        query = pb.Query(cover=pb.Cover(domain=domain, correlation_id=correlation))
+        found = [client.call(GET_BOOK, query, pb.EventBook), *client.call(GET_EVENTS, query, pb.EventBook, stream=True)]
+        assert [b.cover.root.value for b in found] == [root, root]
+    unknown = pb.Query(cover=pb.Cover(domain="nosuch", correlation_id=correlation)).SerializeToString()
+    for path, stream in ((GET_BOOK, False), (GET_EVENTS, True)):
+        assert "nosuch" in client.refused("NOT_FOUND", client.raw, path, unknown, stream=stream).message
 
 
 def test_a_correlation_id_that_nobody_used_finds_nothing(client):

@@ -79,6 +79,12 @@ def test_the_longest_valid_names_are_accepted(client):
     assert numbers(client.execute(command)) == [0]
 
 
+def test_names_of_64_characters_are_valid(client):
+    refused = client.refused("NOT_FOUND", client.do, "_9-" + "a" * 61, new_root())  # valid, and no domain of ours
+    assert "a" * 61 in refused.message
+    assert numbers(client.do("order", new_root(), edition="_9-" + "e" * 61)) == [0]
+
+
 def test_an_unknown_domain_is_not_found(client):
     refused = client.refused("NOT_FOUND", client.do, "nosuch", new_root())
     assert "nosuch" in refused.message
@@ -109,6 +115,16 @@ def test_a_message_over_the_limit_is_resource_exhausted_and_stores_nothing(clien
     client.refused("RESOURCE_EXHAUSTED", client.do, "order", root, data=bytes(2 << 20))
     assert client.event_book("order", root).next_sequence == 0
     assert logic.calls.total == before
+
+
+@pytest.mark.parametrize("correlation_id", ["given", ""], ids=["with a correlation id", "without"])
+def test_a_message_of_exactly_the_limit_is_no_message_over_it(client, correlation_id):
+    root, limit = new_root(), 1 << 20
+    command = book("order", root, what="none", correlation_id=correlation_id, data=bytes(limit - 1000))
+    command = book("order", root, what="none", correlation_id=correlation_id, data=bytes(limit - 1000 + limit - command.ByteSize()))
+    assert command.ByteSize() == limit
+    assert client.execute(command).events.next_sequence == 0
+    client.refused("RESOURCE_EXHAUSTED", client.execute, book("order", root, what="none", data=bytes(limit - 20)))
 
 
 def cover(root):

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from lib.api import pb
-from lib.client import DETAILS, book, dones, new_root, numbers
+from lib.client import DETAILS, Status, book, dones, new_root, numbers
 from lib.procs import SCALE, eventually, free_ports, in_thread
 
 FINAL = [c for c in grpc.StatusCode if c.value[0] not in (0, 8, 14)]  # not OK, RESOURCE_EXHAUSTED, UNAVAILABLE
@@ -39,6 +39,24 @@ def test_details_over_4_KiB_are_dropped_and_code_and_message_kept(client, size):
 def test_a_message_over_1_KiB_is_cut_on_a_character_border(client):
     refused = client.refused("ABORTED", client.do, "order", new_root(), what="refuse", n=10, text="ü" * 1500)
     assert 1000 <= len(refused.message.encode()) <= 1024 and set(refused.message) == {"ü"}
+
+
+@pytest.mark.parametrize("what, deadline", [({"what": "revoke"}, "30s"), ({"what": "flaky", "n": 1_000_000}, "1s")],
+                         ids=["a revocation", "what is not available"])
+def test_no_message_ends_inside_a_character(make_system, make_logic, what, deadline):
+    """Two bytes each: with one letter before them or none, one of the two texts would be cut in the middle of one."""
+    logic = make_logic(contracts=("Aggregate",))
+    client = make_system({"order": logic.address}, partitions=1, settings={"gateway": {"deadline": deadline}}).up().client()
+
+    def cut(text):
+        with pytest.raises(Status) as refused:
+            client.do("order", new_root(), text=text + "ü" * 2000, id=str(uuid.uuid4()), **what)
+        head, found, rest = refused.value.message.partition(text + "ü")
+        assert found and set(rest) == {"ü"}, refused.value
+        assert 1023 <= len(refused.value.message.encode()) <= 1024
+        return True
+    for text in ("", "a"):
+        eventually(lambda: cut(text), what="a call within the deadline")
 
 
 @pytest.mark.parametrize("code", [14, 8], ids=["UNAVAILABLE", "RESOURCE_EXHAUSTED"])
@@ -75,15 +93,18 @@ def test_unavailable_up_to_the_deadline_is_open(client):
 def test_what_is_retried_is_retried_with_pauses_and_ends_unavailable(make_system, make_logic, code):
     """The deadline is the gateway's: the caller has more time, and hears what was left to say."""
     logic = make_logic()
-    client = make_system({"order": logic.address}, partitions=1, settings={"gateway": {"deadline": "3s"}}).up().client()
+    system = make_system({"order": logic.address}, partitions=1, settings={"gateway": {"deadline": "3s"}}).up()
+    client = system.client()
     root, id = new_root(), str(uuid.uuid4())
     if code is None:
         logic.stop()
     start = time.monotonic()
-    refused = client.refused("UNAVAILABLE", client.do, "order", root, what="flaky", n=1_000_000, value=code or 14, id=id, timeout=30)
+    refused = client.refused("UNAVAILABLE", client.do, "order", root, what="flaky", n=1_000_000, value=code or 14, id=id, timeout=30,
+                             correlation_id="c-7")
     assert time.monotonic() - start >= 1.5
     assert logic.address in refused.message
     assert (3 <= logic.calls.of(id) <= 30) if code else logic.calls.of(id) == 0
+    assert "c-7" in [line.get("correlation_id") for line in system.worker.log_lines() if line["id"] == "BUSINESS-UNAVAILABLE"]
     if code is None:
         logic.start()
     assert numbers(client.do("order", root)) == [0]  # nothing was stored
@@ -176,12 +197,35 @@ def test_the_cover_of_another_aggregate_is_internal_and_stores_nothing(client):
     assert client.event_book("order", root).next_sequence == 0
 
 
-def test_every_call_has_a_time_limit_of_its_own(make_system, make_logic):
+@pytest.mark.parametrize("timeout", [60, None], ids=["a later deadline", "no deadline"])
+def test_every_call_has_a_time_limit_of_its_own(make_system, make_logic, timeout):
     logic = make_logic()
-    system = make_system({"order": logic.address}, partitions=1, settings={"limits": {"call_timeout": "1s"}}).up()
+    system = make_system({"order": logic.address}, partitions=1, settings={"limits": {"call_timeout": "300ms"}}).up()
     client = system.client()
-    client.refused_open(client.do, "order", new_root(), what="never", timeout=8)
-    eventually(lambda: logic.calls.open == 0, 20, what="the call to be given up")
+    job = in_thread(lambda: client.execute(book("order", new_root(), what="never", id="a"), timeout=timeout))
+    eventually(lambda: logic.calls.of("a") == 1)
+    eventually(lambda: logic.calls.open == 0, 10, what="the call to be given up")
+    assert job.is_alive() and logic.calls.of("a") == 1  # whether it was done is open, and may still turn out
+    assert numbers(client.do("order", new_root())) == [0]
+
+
+def test_the_business_is_told_how_much_time_is_left(client, logic):
+    id = str(uuid.uuid4())
+    client.do("order", new_root(), id=id, timeout=7)
+    assert 0 < logic.calls.left[id] <= 7 * SCALE
+    client.execute(book("order", new_root(), id=id), timeout=None)
+    assert 0 < logic.calls.left[id] <= 30
+
+
+def test_pauses_between_retries_grow_and_are_not_alike(client, logic):
+    """Commands that fail together do not come back together."""
+    ids = [str(uuid.uuid4()) for _ in range(12)]
+    jobs = [in_thread(lambda i=id: client.do("order", new_root(), what="flaky", n=3, id=i)) for id in ids]
+    for job in jobs:
+        job.result()
+    first, _, third = zip(*(logic.calls.pauses(id) for id in ids))
+    assert min(third) > 2 * min(first)
+    assert max(third) - min(third) > 0.03
 
 
 def test_a_caller_that_goes_away_leaves_nothing_behind(client):
@@ -218,21 +262,38 @@ def test_a_revocation_does_what_its_flags_say(make_system, make_logic, flags, de
                (health_of(system, "cart")["dead_lettered"], health_of(system, "cart")["escalated"]) == (dead_letters, escalations))
 
 
-def test_a_revocation_can_be_an_event_of_the_system_domain(make_system, make_logic):
+@pytest.mark.parametrize("domain, settings", [("system", {}), ("audit", {"compensation": {"domain": "audit"}})], ids=["default", "set"])
+def test_a_revocation_can_be_an_event_of_the_system_domain(make_system, make_logic, domain, settings):
     logic = make_logic(contracts=("Aggregate",))
-    system = make_system({"cart": logic.address, "audit": make_logic().address}, partitions=2,
-                         settings={"compensation": {"domain": "audit"}}).up()
+    system = make_system({"cart": logic.address, domain: make_logic().address}, partitions=2, settings=settings).up()
     client = system.client()
     command = book("cart", new_root(), what="revoke", n=1, text="gone", correlation_id="c-8")
     client.refused("FAILED_PRECONDITION", client.execute, command)
     root = command.cover.root.value
-    eventually(lambda: client.event_book("audit", root).next_sequence == 1)
-    [page] = client.event_book("audit", root).pages
+    eventually(lambda: client.event_book(domain, root).next_sequence == 1)
+    [page] = client.event_book(domain, root).pages
     failed = pb.SagaCompensationFailed.FromString(page.event.value)
     assert page.event.type_url.endswith("/angzarr.SagaCompensationFailed") and page.HasField("created_at")
     assert failed.compensation_failure_reason == "gone" and failed.rejected_command == command
-    assert client.events("audit", root)[0].cover.correlation_id == "c-8"
+    assert client.events(domain, root)[0].cover.correlation_id == "c-8"
     assert client.event_book("cart", root).next_sequence == 0
+
+
+@pytest.mark.parametrize("point, calls", [("after-produce", 2), ("after-commit", 1)])
+def test_what_a_revocation_asks_for_is_in_the_transaction_that_makes_it_final(make_system, make_logic, point, calls):
+    """Killed before the commit, nothing of it is there and the command runs again; killed behind it, all of it is, and it does not."""
+    logic = make_logic(contracts=("Aggregate",))
+    system = make_system({"cart": logic.address}, partitions=1, settings={"compensation": {"domain": "cart"}})
+    system.worker.launch(kill=f"{point}:2")  # the first pass is the takeover's barrier
+    system.worker.ready()
+    client, root = system.client(), new_root()
+    client.refused_open(client.do, "cart", root, what="revoke", n=3, text="gone", id="a")
+    system.worker.died()
+    client = system.up().client()
+    eventually(lambda: client.event_book("cart", root).next_sequence == 1, what="the system event")
+    for sequence in (1, 2):  # what could still come of it lies before one of these
+        assert numbers(client.do("cart", root, sequence)) == [sequence]
+    assert logic.calls.of("a") == calls
 
 
 @pytest.mark.parametrize("dlq", [False, True])
@@ -248,6 +309,14 @@ def test_the_aggregate_contract_is_found_when_the_plain_one_is_unimplemented(cli
     root = new_root()
     assert numbers(client.do("cart", root, n=2)) == [0, 1]
     assert numbers(client.do("cart", root, 2)) == [2]
+
+
+def test_a_variant_that_has_answered_is_remembered(make_system, make_logic):
+    logic = make_logic(contracts=("Aggregate",))
+    client = make_system({"order": logic.address}, partitions=1).up().client()
+    for _ in range(5):
+        assert numbers(client.do("order", new_root())) == [0]
+    assert logic.calls.paths == {"/angzarr.BusinessLogic/Handle": 1, "/angzarr.Aggregate/Handle": 5}
 
 
 def test_a_rich_refusal_reaches_the_caller_unchanged(client):

@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from lib.api import pack, pb
-from lib.client import book, dones, new_root, numbers
+from lib.client import book, dones, facts, new_root, numbers
 
 NAMESPACE = uuid.UUID("404f3bda-578a-5c4d-a7f4-2751b843698a")
 
@@ -26,6 +26,17 @@ def test_a_number_that_leaves_a_gap_is_internal_naming_both(client, number):
     client.do("order", root, n=2)
     refused = client.refused("INTERNAL", client.do, "order", root, 2, what="wrong-number", value=number)
     assert str(number) in refused.message and "2" in refused.message.replace(str(number), "", 1)
+    assert client.event_book("order", root).next_sequence == 2
+
+
+@pytest.mark.parametrize("nums, wrong, upcoming", [([2, 4], 4, 3), ([2, 2], 2, 3), ([3, 2], 3, 2), ([0, 1, 2, 5], 5, 3), ([None, 4], 4, 3)],
+                         ids=["a gap inside", "twice the same", "backwards", "a gap behind the history", "a gap behind one without"])
+def test_numbers_go_on_without_a_gap_from_page_to_page(client, nums, wrong, upcoming):
+    root = new_root()
+    client.do("order", root, n=2)
+    answer = facts("order", root, nums).SerializeToString()
+    refused = client.refused("INTERNAL", client.do, "order", root, 2, what="garbage", data=answer)
+    assert f"an event {wrong} where {upcoming} comes next" in refused.message
     assert client.event_book("order", root).next_sequence == 2
 
 
@@ -119,6 +130,15 @@ def test_every_n_takes_one_only_when_n_events_have_come(client, logic):
     assert logic.calls.last(second)[0].events.snapshot.sequence == 1
 
 
+def test_always_takes_one_with_each_answer_that_has_one(client, logic):
+    root, id = new_root(), str(uuid.uuid4())
+    for i in range(3):
+        client.do("every", root, i, what="snapshot")
+        client.refused("ABORTED", client.do, "every", root, i + 1, what="refuse", n=10, id=id)
+        events = logic.calls.last(id)[0].events
+        assert (events.snapshot.sequence, len(events.pages), events.next_sequence) == (i, 0, i + 1)
+
+
 def test_a_domain_can_decline_to_be_sent_snapshots(make_system, make_logic):
     logic = make_logic()
     row = {"address": logic.address, "snapshots": {"every": 1, "send": False}}
@@ -142,6 +162,16 @@ def test_an_absent_correlation_id_is_made_from_the_bytes_received(client, logic)
 
 def _uuid5_of_bytes(data):
     return str(uuid.UUID(bytes=hashlib.sha1(NAMESPACE.bytes + data).digest()[:16], version=5))
+
+
+def test_a_synchronous_command_gets_that_of_its_command_book(client):
+    command = book("order", new_root())
+    data = command.SerializeToString()
+    for path in ("/angzarr.CommandGateway/ExecuteSync", "/angzarr.AggregateCoordinator/HandleSync"):
+        response = client.execute(pb.SyncCommandBook(command=command), path=path, key=str(uuid.uuid4()))
+        assert response.events.cover.correlation_id == _uuid5_of_bytes(data)
+        command.pages[0].sequence += 1
+        data = command.SerializeToString()
 
 
 def test_a_given_correlation_id_is_kept(client):

@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from lib.api import pb
 from lib.client import book, new_root, numbers
 from lib.procs import SCALE, in_thread
 
@@ -21,6 +22,16 @@ def test_the_same_key_on_the_same_root_returns_the_first_result(client, logic):
     assert again == first
     assert logic.calls.of(id) == 1
     assert client.event_book("order", root).next_sequence == 3
+
+
+@pytest.mark.parametrize("path", ["/angzarr.BusinessCoordinator/Handle", "/angzarr.AggregateCoordinator/Handle",
+                                  "/angzarr.CommandGateway/ExecuteSync", "/angzarr.AggregateCoordinator/HandleSync"])
+def test_a_key_holds_on_every_way_in(client, logic, path):
+    root, id, k = new_root(), str(uuid.uuid4()), key()
+    first = client.do("order", root, id=id, key=k)
+    command = book("order", root, id=id)
+    assert client.execute(pb.SyncCommandBook(command=command) if "Sync" in path else command, path=path, key=k) == first
+    assert logic.calls.of(id) == 1
 
 
 def test_dedupe_comes_before_the_sequence_check(client):
@@ -76,6 +87,13 @@ def test_what_was_rejected_is_done_again(client, logic):
     assert logic.calls.of(id) == 2
 
 
+def test_a_mismatch_is_not_remembered(client):
+    root, k = new_root(), key()
+    client.refused("FAILED_PRECONDITION", client.do, "order", root, 1, key=k)
+    client.do("order", root)
+    assert numbers(client.do("order", root, 1, key=k)) == [1]
+
+
 def test_copies_sent_at_once_run_once_and_get_the_same_answer(client, logic):
     root, id, k = new_root(), str(uuid.uuid4()), key()
     jobs = [in_thread(lambda: client.do("order", root, what="hang", n=300, id=id, key=k)) for _ in range(8)]
@@ -84,7 +102,7 @@ def test_copies_sent_at_once_run_once_and_get_the_same_answer(client, logic):
     assert client.event_book("order", root).next_sequence == 1
 
 
-@pytest.mark.parametrize("bad", ["x" * 129, "with space"], ids=["129 characters", "a space"])
+@pytest.mark.parametrize("bad", ["x" * 129, "with space", ""], ids=["129 characters", "a space", "empty"])
 def test_a_key_that_is_no_key_is_invalid(client, bad):
     refused = client.refused("INVALID_ARGUMENT", client.do, "order", new_root(), key=bad)
     assert "idempotency-key" in refused.message

@@ -1,7 +1,9 @@
 """A client of the gateway, as a user would write it with grpcio."""
 
+import base64
 import queue
 import threading
+import urllib.parse
 import uuid
 
 import grpc
@@ -11,6 +13,8 @@ from lib.procs import SCALE, eventually
 
 DETAILS = "grpc-status-details-bin"
 BOOK = "angzarr-event-book-bin"
+
+PRINTABLE = "".join(map(chr, range(0x20, 0x7f))).replace("%", "")  # what gRPC does not escape in a message
 
 OPEN = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")  # done or not: send again with the same key
 
@@ -81,6 +85,12 @@ class Status(Exception):
 
     def book(self):
         return pb.EventBook.FromString(self.trailers[BOOK])
+
+    def wire_size(self):
+        """Of message and trailers, as HTTP/2 counts them: name, value (what ends in -bin is in base64) and 32 for each."""
+        text = [("grpc-message", urllib.parse.quote(self.message, safe=PRINTABLE)), ("grpc-status", str(self.code.value[0]))]
+        binary = [(k, v if isinstance(v, str) else base64.b64encode(v)) for k, v in self.trailers.items()]
+        return sum(len(k) + len(v) + 32 for k, v in text + binary)
 
 
 class Stream:

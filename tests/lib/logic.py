@@ -25,6 +25,7 @@ import os
 import pathlib
 import sys
 import threading
+import time
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -50,7 +51,10 @@ class Calls:
     def __init__(self):
         self._lock = threading.Lock()
         self._by_id = collections.Counter()
+        self._times = collections.defaultdict(list)
         self.requests = []   # (id, ContextualCommand, metadata), newest last
+        self.left = {}       # id: seconds to the deadline that the newest call came with
+        self.paths = collections.Counter()  # of all calls, also those that nobody here serves
         self.total = 0
         self.open = 0        # calls under way
         self.keep = True     # False under load: count only
@@ -61,6 +65,7 @@ class Calls:
             if do.id:
                 self._by_id[do.id] += 1
             if self.keep:
+                self._times[do.id].append(time.monotonic())
                 self.requests.append((do.id, request, dict(metadata)))
             return self._by_id[do.id]
 
@@ -68,6 +73,12 @@ class Calls:
         """How often a command with this id arrived."""
         with self._lock:
             return self._by_id[id]
+
+    def pauses(self, id):
+        """Seconds between the calls with this id."""
+        with self._lock:
+            times = self._times[id]
+            return [later - earlier for earlier, later in zip(times, times[1:])]
 
     def last(self, id):
         """(ContextualCommand, metadata) of the newest call with this id."""
@@ -93,7 +104,7 @@ def history(events):
     return upcoming, count, total
 
 
-async def handle(request, calls, metadata, revocations):
+async def handle(request, calls, metadata, revocations, left=None):
     """The encoded EventBook, or a RevocationResponse, or Refused."""
     do = DO()
     if request.command.pages:
@@ -101,6 +112,8 @@ async def handle(request, calls, metadata, revocations):
         if command.type_url == TYPE_URL + DO.DESCRIPTOR.full_name:
             do = DO.FromString(command.value)
     nth = calls.note(do, request, metadata)
+    if calls.keep:
+        calls.left[do.id] = left
     upcoming, count, total = history(request.events)
     what = do.what or "emit"
 
@@ -149,6 +162,16 @@ async def handle(request, calls, metadata, revocations):
     return book
 
 
+class Paths(grpc.GenericRpcHandler):
+    """Sees what is called first, and serves none of it."""
+
+    def __init__(self, calls):
+        self.calls = calls
+
+    def service(self, handler_call_details):
+        self.calls.paths[handler_call_details.method] += 1
+
+
 class Server:
     """The grpc.aio server; lives on the event loop it is started on."""
 
@@ -158,7 +181,8 @@ class Server:
     async def _call(self, data, context, revocations):
         self.calls.open += 1
         try:
-            answer = await handle(pb.ContextualCommand.FromString(data), self.calls, context.invocation_metadata() or (), revocations)
+            answer = await handle(pb.ContextualCommand.FromString(data), self.calls, context.invocation_metadata() or (), revocations,
+                                  context.time_remaining())
         except Refused as refused:
             if refused.details:
                 context.set_trailing_metadata((("grpc-status-details-bin", refused.details),))
@@ -181,6 +205,8 @@ class Server:
 
         self.server = grpc.aio.server(options=[("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1),
                                                ("grpc.so_reuseport", 0)])
+        if self.calls.keep:
+            self.server.add_generic_rpc_handlers((Paths(self.calls),))
         for service, method in (("BusinessLogic", simple), ("Aggregate", rich)):
             if service in self.contracts:
                 self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(

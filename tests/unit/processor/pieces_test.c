@@ -7,16 +7,19 @@ static void the_newest_pages_that_fit(void **state) {
     (void)state;
     play_open(&p, 0, 1 << 20);
     for (uint32_t k = 0; k < 10; k++)
-        play_page(&p.root.pages, k, 100);
+        play_page(&p.root.pages, k, 60);
     for (size_t max = 0; max < p.root.pages.n + 10; max++) {
-        const struct ang_slice s = root_newest(&p.root, max);
-        struct ang_wire_iter it = ang_wire_iter_of(s);
-        struct ang_wire_event_page page;
         const size_t one = p.root.pages.n / 10;
+        struct ang_buf out = {NULL, 0, 0};
+        struct ang_wire_event_page page;
         uint32_t n = 0, first = UINT32_MAX;
+        struct ang_wire_iter it;
 
-        assert_true(s.n <= max);
-        assert_ptr_equal(s.p + s.n, p.root.pages.p + p.root.pages.n);
+        OK(root_newest(&p.root, max, &out));
+        assert_true(out.n <= max);
+        if (out.n > 0)
+            assert_memory_equal(out.p, p.root.pages.p + p.root.pages.n - out.n, out.n);
+        it = ang_wire_iter_of(ang_buf_slice(&out));
         while (ang_wire_event_pages_next(&it, &page)) {
             first = first == UINT32_MAX ? page.num : first;
             n++;
@@ -24,8 +27,41 @@ static void the_newest_pages_that_fit(void **state) {
         assert_int_equal(n, max / one > 10 ? 10 : max / one);
         if (n > 0)
             assert_int_equal(first, 10 - n);
+        ang_buf_fini(&out);
     }
     play_close(&p);
+}
+
+/* Whenever it is taken, and however much of what it stands for is too much to be kept. */
+static void a_snapshot_takes_no_newest_page_away(void **state) {
+    (void)state;
+    for (size_t size = 10; size < 2000; size = size * 3 / 2) {
+        for (uint32_t at = 0; at <= 20; at++) {
+            struct ang_buf with = {NULL, 0, 0}, without = {NULL, 0, 0};
+            struct play p, q;
+
+            play_open(&p, 0, 1 << 20);
+            play_open(&q, 0, 1 << 20);
+            for (uint32_t k = 0; k < 20; k++) {
+                if (k == at || k == at / 2)
+                    root_snapshot(&p.root, ang_slice_str("state"), k);
+                play_page(&p.root.pages, k, size);
+                play_page(&q.root.pages, k, size);
+            }
+            for (size_t max = 0; max <= ROOT_NEWEST_MAX; max += 100) {
+                ang_buf_clear(&with);
+                ang_buf_clear(&without);
+                OK(root_newest(&p.root, max, &with));
+                OK(root_newest(&q.root, max, &without));
+                assert_int_equal(with.n, without.n);
+                assert_true(with.n == 0 || memcmp(with.p, without.p, with.n) == 0);
+            }
+            ang_buf_fini(&with);
+            ang_buf_fini(&without);
+            play_close(&p);
+            play_close(&q);
+        }
+    }
 }
 
 static void a_refusal_is_read_as_it_was_kept(void **state) {
@@ -115,9 +151,8 @@ static void the_table_finds_what_is_in_it(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_newest_pages_that_fit),
-        cmocka_unit_test(a_refusal_is_read_as_it_was_kept),
-        cmocka_unit_test(a_refusal_that_is_cut_is_no_other_refusal),
+        cmocka_unit_test(the_newest_pages_that_fit),        cmocka_unit_test(a_snapshot_takes_no_newest_page_away),
+        cmocka_unit_test(a_refusal_is_read_as_it_was_kept), cmocka_unit_test(a_refusal_that_is_cut_is_no_other_refusal),
         cmocka_unit_test(the_table_finds_what_is_in_it),
     };
     return (cmocka_run_group_tests(tests, NULL, NULL));

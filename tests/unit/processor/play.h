@@ -133,6 +133,7 @@ static inline void play_close(struct play *p) {
     ang_blob_unref(p->work.response);
     ang_buf_fini(&p->root.pages);
     ang_buf_fini(&p->root.snapshot);
+    ang_buf_fini(&p->root.older);
     ang_buf_fini(&p->lane.scratch);
     ang_buf_fini(&p->lane.scratch2);
     ang_buf_fini(&p->command);
