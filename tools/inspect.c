@@ -13,15 +13,16 @@ static const struct tool_opt opts[] = {
 static const struct tool_usage usage = {
     .name = "inspect",
     .operands = "record TOPIC PARTITION OFFSET | aggregate DOMAIN ROOT",
-    .about =
-        "Records as they stand in the log, decoded.\n"
-        "\n"
-        "  record      one record: key, headers, time, value.  TOPIC with or without the prefix: order.events.  Bytes that are not\n"
-        "              what the topic holds are shown in hexadecimal, with the reason.  1 when there is no record or no value\n"
-        "  aggregate   all records of a root: its snapshot, and its events with their offsets, ids and payloads.  It reads the\n"
-        "              whole partition of the events topic, and that of the snapshots, from begin to end.  1 when a number is\n"
-        "              missing or there twice, and when there is nothing.  With --from and --to: exactly those events, and the\n"
-        "              newest snapshot that the log still has at or before --from\n",
+    .about = "Records as they stand in the log, decoded.\n"
+             "\n"
+             "  record      one record: key, headers, time, value.  TOPIC with or without the prefix:\n"
+             "              order.events.  Bytes that are not what the topic holds are shown in hexadecimal,\n"
+             "              with the reason.  1 when there is no record or no value\n"
+             "  aggregate   all records of a root: its snapshot, and its events with their offsets, ids and\n"
+             "              payloads.  It reads the whole partition of the events topic, and that of the\n"
+             "              snapshots, from begin to end.  1 when a number is missing or there twice, and\n"
+             "              when there is nothing.  With --from and --to: exactly those events, and the\n"
+             "              newest snapshot that the log still has at or before --from\n",
     .more = "Nothing that works on the log is disturbed.\n",
     .with = TOOL_CONFIG | TOOL_OUTPUT | TOOL_TIMEOUT | TOOL_TYPES,
     .opts = opts,

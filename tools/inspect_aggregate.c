@@ -61,7 +61,8 @@ static void note_record(struct numbering *n, const struct ang_rec *rec) {
         if (page.has_num)
             note_number(n, page.num, rec->offset);
         else
-            ang_buf_addf(&n->problems, "the record at offset %lld has an event without a number\n", (long long)rec->offset);
+            ang_buf_addf(&n->problems, "the record at offset %lld has an event without a number\n",
+                         (long long)rec->offset);
     }
 }
 
@@ -96,7 +97,8 @@ static bool take_snapshot(void *arg, struct ang_rec **rec) {
         return (true);
     er = ang_wire_parse_snapshot((*rec)->value, &snap);
     if (er != NULL) {
-        ang_buf_addf(&h->num.problems, "the snapshot at offset %lld cannot be read: %s\n", (long long)(*rec)->offset, er->msg);
+        ang_buf_addf(&h->num.problems, "the snapshot at offset %lld cannot be read: %s\n", (long long)(*rec)->offset,
+                     er->msg);
         ang_err_free(&er);
     } else if (h->range->from.given && snap.sequence > h->range->from.value) {
         h->newer = true;
@@ -232,8 +234,8 @@ static int print_snapshot(const struct history *h) {
         ang_buf_add_slice(&b, ang_buf_slice(&json));
         ang_buf_add_str(&b, "}");
     } else {
-        ang_buf_addf(&b, "snapshot: offset %lld  after event %u  %s\n    ", (long long)h->snapshot->offset, h->snapshot_sequence,
-                     time);
+        ang_buf_addf(&b, "snapshot: offset %lld  after event %u  %s\n    ", (long long)h->snapshot->offset,
+                     h->snapshot_sequence, time);
         ang_buf_add_slice(&b, ang_buf_slice(&json));
     }
     if (rc == ANG_TOOL_DONE)

@@ -28,8 +28,8 @@ static void print_head(const struct ang_rec *rec) {
     char time[32];
 
     tool_time_text(rec->time_ms * 1000, time);
-    printf("%-10s %s\n%-10s %d\n%-10s %lld\n%-10s %s\n", "topic", rec->topic->name, "partition", rec->partition, "offset",
-           (long long)rec->offset, "time", time);
+    printf("%-10s %s\n%-10s %d\n%-10s %lld\n%-10s %s\n", "topic", rec->topic->name, "partition", rec->partition,
+           "offset", (long long)rec->offset, "time", time);
     print_text("key", rec->key);
     for (uint32_t i = 0; i < rec->n_hdrs; i++) {
         ang_buf_clear(&b);
@@ -160,15 +160,16 @@ static int say_outside(const struct look *l, const struct ang_range *r, int64_t 
 
     (void)snprintf(here, sizeof here, "%s/%d", r->topic->name, r->partition);
     if (offset >= r->end && is_written(l, r, offset))
-        tool_say("%s: at offset %lld stands a record of a transaction that is open, or behind one: committed is what is below "
+        tool_say("%s: at offset %lld stands a record of a transaction that is open, or behind one: committed is what "
+                 "is below "
                  "%lld",
                  here, (long long)offset, (long long)r->end);
     else if (r->begin == r->end)
-        tool_say("%s: there is no offset %lld: the partition is empty, its next record gets %lld", here, (long long)offset,
-                 (long long)r->end);
+        tool_say("%s: there is no offset %lld: the partition is empty, its next record gets %lld", here,
+                 (long long)offset, (long long)r->end);
     else if (offset >= r->end)
-        tool_say("%s: offset %lld is beyond the end: there are %lld to %lld", here, (long long)offset, (long long)r->begin,
-                 (long long)r->end - 1);
+        tool_say("%s: offset %lld is beyond the end: there are %lld to %lld", here, (long long)offset,
+                 (long long)r->begin, (long long)r->end - 1);
     else
         tool_say("%s: offset %lld was removed by retention: there are %lld to %lld", here, (long long)offset,
                  (long long)r->begin, (long long)r->end - 1);
@@ -183,11 +184,12 @@ static int say_gap(const struct look *l, const struct ang_range *r, const struct
     else
         (void)snprintf(next, sizeof next, "the next one is %lld", (long long)w->next);
     if (is_written(l, r, w->offset))
-        tool_say("%s/%d: the record at offset %lld belongs to a transaction that was aborted; %s", r->topic->name, r->partition,
-                 (long long)w->offset, next);
+        tool_say("%s/%d: the record at offset %lld belongs to a transaction that was aborted; %s", r->topic->name,
+                 r->partition, (long long)w->offset, next);
     else
-        tool_say("%s/%d: there is no record at offset %lld: the marker of a transaction, or compaction has removed it; %s",
-                 r->topic->name, r->partition, (long long)w->offset, next);
+        tool_say(
+            "%s/%d: there is no record at offset %lld: the marker of a transaction, or compaction has removed it; %s",
+            r->topic->name, r->partition, (long long)w->offset, next);
     return (ANG_TOOL_FAILED);
 }
 
@@ -210,7 +212,8 @@ int inspect_record(const struct look *l, const char *topic, const char *partitio
     w.offset = (int64_t)o;
     if (w.offset < range.begin || w.offset >= range.end)
         return (say_outside(l, &range, w.offset));
-    const struct ang_range from = {.topic = range.topic, .partition = range.partition, .begin = w.offset, .end = range.end};
+    const struct ang_range from = {
+        .topic = range.topic, .partition = range.partition, .begin = w.offset, .end = range.end};
     rc = look_scan(l, &from, take, &w);
     return (rc != ANG_TOOL_DONE ? rc : w.found ? w.rc : say_gap(l, &range, &w));
 }

@@ -147,13 +147,15 @@ static struct ang_err *read_on(struct scan *s, bool (*take)(void *, struct ang_r
         }
         if (ang_now_ms() - moved_ms > tool.timeout_ms)
             return (ang_err_new(ANG_E_LOG_UNREACHABLE, "%s/%d: nothing came from offset %lld on within %lld ms",
-                                s->range->topic->name, s->range->partition, (long long)next, (long long)tool.timeout_ms));
+                                s->range->topic->name, s->range->partition, (long long)next,
+                                (long long)tool.timeout_ms));
         tell(s, next, false);
     }
     return (NULL);
 }
 
-int look_scan(const struct look *l, const struct ang_range *range, bool (*take)(void *arg, struct ang_rec **rec), void *arg) {
+int look_scan(const struct look *l, const struct ang_range *range, bool (*take)(void *arg, struct ang_rec **rec),
+              void *arg) {
     const struct ang_log_reader_conf conf = {.name = "look", .fetch_wait_ms = 50, .memory = 16 << 20, .ends = true};
     struct scan s = {.range = range, .begun_ms = ang_now_ms()};
     struct ang_err *er;

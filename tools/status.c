@@ -14,22 +14,22 @@ static bool watch;
 static const struct tool_opt opts[] = {
     {"watch", 'w', NULL, "look again and again, until it is interrupted; then 0 is returned", TOOL_FLAG, &watch},
     {"every", 0, "TIME", "with --watch: how often (default: 2s)", TOOL_DURATION, &every_ms},
-    {"timeout", 't', "TIME", "how long to wait for each answer: 500ms, 10s, 2m (default: 5s)", TOOL_DURATION, &timeout_ms},
+    {"timeout", 't', "TIME", "how long to wait for each answer: 500ms, 10s, 2m (default: 5s)", TOOL_DURATION,
+     &timeout_ms},
 };
 
 static const struct tool_usage usage = {
     .name = "status",
     .operands = "",
-    .about =
-        "Who is there and how far they are: whether the gateway, the workers and the business logic answer; of each partition who\n"
-        "serves it, where its group is, and how much is left.\n"
-        "\n"
-        "  LAG          offsets between the committed one and the end of the commands topic, +those of reactions; markers of\n"
-        "               transactions count too\n"
-        "  UNFINISHED   records that are not done although later ones are\n"
-        "  ?            nobody could say, for a reason given below\n",
-    .more = "It joins no group, opens no transaction and writes nothing.  1 when a partition is not served or somebody does not answer,\n"
-            "4 when the log cannot be reached.\n",
+    .about = "Who is there and how far they are: whether the gateway, the workers and the business logic\n"
+             "answer; of each partition who serves it, where its group is, and how much is left.\n"
+             "\n"
+             "  LAG          offsets between the committed one and the end of the commands topic, +those of\n"
+             "               reactions; markers of transactions count too\n"
+             "  UNFINISHED   records that are not done although later ones are\n"
+             "  ?            nobody could say, for a reason given below\n",
+    .more = "It joins no group, opens no transaction and writes nothing.  1 when a partition is not served or\n"
+            "somebody does not answer, 4 when the log cannot be reached.\n",
     .with = TOOL_CONFIG | TOOL_OUTPUT | TOOL_ADDRESS | TOOL_TIMEOUT,
     .opts = opts,
     .n_opts = ANG_COUNT(opts),

@@ -167,8 +167,9 @@ static void make_parts(struct status *s) {
         s->parts = ang_realloc(s->parts, (s->n_parts + (size_t)d->partitions + 1) * sizeof *s->parts);
         for (int32_t p = 0; p < d->partitions; p++) {
             struct status_part *part = &s->parts[s->n_parts++];
-            const struct ang_owner o = s->owners == NULL ? (struct ang_owner){.state = ANG_OWNER_NONE, .endpoint = "", .worker = ""}
-                                                         : ang_owners_get(s->owners, d->group, p);
+            const struct ang_owner o = s->owners == NULL
+                                           ? (struct ang_owner){.state = ANG_OWNER_NONE, .endpoint = "", .worker = ""}
+                                           : ang_owners_get(s->owners, d->group, p);
 
             *part = (struct status_part){.domain = d, .no = p};
             fill_owner(part, &o);
@@ -189,8 +190,7 @@ static struct ang_range *make_ranges(const struct status *s) {
 /* The first question, which tells whether the log is there at all. */
 static struct ang_err *find_topics(struct status *s, bool *ret_owners) {
     struct ang_topic_found *found = ang_calloc(s->look.n_specs, sizeof *found);
-    struct ang_err *er =
-        ang_log_find_topics(s->look.log, s->look.specs, s->look.n_specs, (int)s->timeout_ms, found);
+    struct ang_err *er = ang_log_find_topics(s->look.log, s->look.specs, s->look.n_specs, (int)s->timeout_ms, found);
     size_t missing = 0, differ = 0;
 
     *ret_owners = er == NULL && found[s->look.n_specs - 1].there; /* the last one */

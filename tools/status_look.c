@@ -61,7 +61,8 @@ static int add_components(struct status *s) {
     if (gateway == NULL)
         return (rc);
     add_component(s, STATUS_GATEWAY, "", gateway);
-    for (size_t i = 0; i < s->n_parts; i++) /* a worker inside of a standalone has no address: its gateway answers for it */
+    for (size_t i = 0; i < s->n_parts;
+         i++) /* a worker inside of a standalone has no address: its gateway answers for it */
         if (s->parts[i].generation >= 0 && s->parts[i].endpoint[0] != '\0')
             add_component(s, STATUS_WORKER, s->parts[i].worker, s->parts[i].endpoint);
     for (size_t i = 0; i < tool.settings->n_business; i++)
@@ -93,7 +94,8 @@ static const struct status_component *component(const struct status *s, enum sta
 /* ---- partitions on Kafka: an owner that does not answer serves nobody ---- */
 static void judge_owner(struct status *s, struct status_part *p) {
     const bool inside = p->endpoint[0] == '\0';
-    const struct status_component *owner = component(s, inside ? STATUS_GATEWAY : STATUS_WORKER, inside ? NULL : p->endpoint);
+    const struct status_component *owner =
+        component(s, inside ? STATUS_GATEWAY : STATUS_WORKER, inside ? NULL : p->endpoint);
 
     if (!p->served) {
         status_problem(s, "%s/%d is not served: %s", p->domain->name, p->no,
@@ -176,7 +178,8 @@ static void judge_embedded(struct status *s) {
     for (size_t i = 0; i < s->n_parts; i++)
         judge_process(s, &s->parts[i], code, ang_buf_slice(&body));
     if (code == 0)
-        status_problem(s, "no partition is served: the process that works on %s does not answer", tool.settings->log.path);
+        status_problem(s, "no partition is served: the process that works on %s does not answer",
+                       tool.settings->log.path);
     ang_buf_fini(&body);
 }
 
@@ -185,7 +188,8 @@ static void judge_component(struct status *s, const struct status_component *c) 
     static const char *const kinds[] = {"the gateway", "the process", "worker", "the business logic of"};
 
     if (!c->serving)
-        status_problem(s, "%s%s%s at %s: %s", kinds[c->kind], c->name[0] == '\0' ? "" : " ", c->name, c->address, c->text);
+        status_problem(s, "%s%s%s at %s: %s", kinds[c->kind], c->name[0] == '\0' ? "" : " ", c->name, c->address,
+                       c->text);
 }
 
 struct ang_err *status_look(struct status *s) {

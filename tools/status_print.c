@@ -87,8 +87,8 @@ static void print_summary(const struct status *s) {
         answer += s->components[i].serving;
     tool_time_text(s->at_us, time);
     printf("%s  %s: %zu of %zu partitions served, %zu of %zu components serving, lag %lld%s\n", time,
-           s->problems.n == 0 ? "all is well" : "NOT WELL", s->served, s->n_parts, answer, s->n_components, (long long)s->lag,
-           s->unknown_lag > 0 ? " and more (?)" : "");
+           s->problems.n == 0 ? "all is well" : "NOT WELL", s->served, s->n_parts, answer, s->n_components,
+           (long long)s->lag, s->unknown_lag > 0 ? " and more (?)" : "");
 }
 
 static void print_components(const struct status *s) {
@@ -123,8 +123,8 @@ static const char *both(int64_t commands, int64_t reactions, char out[64]) {
 }
 
 static void print_parts(const struct status *s) {
-    static const char *const heads[] = {"DOMAIN", "PARTITION", "STATE", "OWNER", "GENERATION", "COMMITTED", "END",
-                                        "LAG",    "UNFINISHED"};
+    static const char *const heads[] = {"DOMAIN",    "PARTITION", "STATE", "OWNER",     "GENERATION",
+                                        "COMMITTED", "END",       "LAG",   "UNFINISHED"};
     struct tool_table *t = tool_table_new(heads, ANG_COUNT(heads));
 
     for (size_t i = 0; i < s->n_parts; i++) {
@@ -134,9 +134,9 @@ static void print_parts(const struct status *s) {
                                              : ang_sprintf("%s at %s", p->worker, p->endpoint);
 
         tool_table_add(t, p->domain->name, number(p->no, "", n[0]), p->state, owner, number(p->generation, "-", n[1]),
-                       number(p->commands.committed, p->commands.lag < 0 ? "?" : "-", n[2]), number(p->commands.end, "?", n[3]),
-                       both(p->commands.lag, p->reactions.lag, lag), both(p->commands.unfinished, p->reactions.unfinished, open),
-                       (char *)0);
+                       number(p->commands.committed, p->commands.lag < 0 ? "?" : "-", n[2]),
+                       number(p->commands.end, "?", n[3]), both(p->commands.lag, p->reactions.lag, lag),
+                       both(p->commands.unfinished, p->reactions.unfinished, open), (char *)0);
         free(owner);
     }
     tool_table_print(t, 1u << 1 | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 7 | 1u << 8);

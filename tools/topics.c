@@ -8,12 +8,13 @@ static const struct tool_usage usage = {
     .operands = "list|check|create",
     .about = "The topics that the configuration needs, as they are in the log.\n"
              "\n"
-             "  list     each with what it is, and what it should be where that differs; RECORDS is between the first and the\n"
-             "           last offset: markers of transactions and what compaction has removed count too\n"
+             "  list     each with what it is, and what it should be where that differs; RECORDS is between\n"
+             "           the first and the last offset: markers of transactions and what compaction has\n"
+             "           removed count too\n"
              "  check    says what differs and what mends it; 1 when something does\n"
              "  create   makes those that are missing, then checks; one that is there is never changed\n",
-    .more = "Nothing that works on the log is disturbed.  `create` on the embedded log needs its folder: stop the process that has\n"
-            "it, or let it make them (topology.create).\n",
+    .more = "Nothing that works on the log is disturbed.  `create` on the embedded log needs its folder: stop\n"
+            "the process that has it, or let it make them (topology.create).\n",
     .with = TOOL_CONFIG | TOOL_OUTPUT | TOOL_TIMEOUT,
     .min = 1,
     .max = 1,
@@ -98,7 +99,8 @@ static void print_json(const struct found *f, size_t i) {
 
     ang_buf_add_str(&b, "{");
     look_put_text(&b, "topic", s->name);
-    put_shape(&b, "wanted", s->partitions, s->replication, s->compact ? "compact" : "delete", s->retention_ms, s->max_message);
+    put_shape(&b, "wanted", s->partitions, s->replication, s->compact ? "compact" : "delete", s->retention_ms,
+              s->max_message);
     ang_buf_add_str(&b, "}");
     if (t->there) {
         put_shape(&b, "found", t->partitions, t->replication, t->cleanup, t->retention_ms, t->max_message);
@@ -156,16 +158,17 @@ static void add_row(struct tool_table *table, const struct found *f, size_t i) {
     if (!t->there)
         tool_table_add(table, s->name, "-", "-", "-", "-", "-", "-", "missing", (char *)0);
     else
-        tool_table_add(table, s->name,
-                       cell(&cells[0], number(t->partitions, n[0]), number(s->partitions, n[1]), t->partitions == s->partitions),
-                       kafka ? cell(&cells[1], number(t->replication, n[2]), number(s->replication, n[3]),
-                                    t->replication >= s->replication)
-                             : "-",
-                       kafka ? number(t->min_insync, n[4]) : "-",
-                       cell(&cells[2], t->cleanup, s->compact ? "compact" : "delete",
-                            strcmp(t->cleanup, s->compact ? "compact" : "delete") == 0),
-                       cell(&cells[3], look_duration(t->retention_ms, d[0]), look_duration(s->retention_ms, d[1]), kept),
-                       records(f, i, all), t->differs.n > 0 ? "differs" : "ok", (char *)0);
+        tool_table_add(
+            table, s->name,
+            cell(&cells[0], number(t->partitions, n[0]), number(s->partitions, n[1]), t->partitions == s->partitions),
+            kafka ? cell(&cells[1], number(t->replication, n[2]), number(s->replication, n[3]),
+                         t->replication >= s->replication)
+                  : "-",
+            kafka ? number(t->min_insync, n[4]) : "-",
+            cell(&cells[2], t->cleanup, s->compact ? "compact" : "delete",
+                 strcmp(t->cleanup, s->compact ? "compact" : "delete") == 0),
+            cell(&cells[3], look_duration(t->retention_ms, d[0]), look_duration(s->retention_ms, d[1]), kept),
+            records(f, i, all), t->differs.n > 0 ? "differs" : "ok", (char *)0);
     for (size_t c = 0; c < ANG_COUNT(cells); c++)
         ang_buf_fini(&cells[c]);
 }
@@ -213,8 +216,8 @@ static int check(const struct found *f) {
     if (!tool.json && missing + differ == 0)
         printf("%zu topics are as they should be\n", f->n);
     else if (!tool.json)
-        printf("%zu topics: %zu missing%s, %zu different\n", f->n, missing, missing > 0 ? " (`angzarr topics create` makes them)" : "",
-               differ);
+        printf("%zu topics: %zu missing%s, %zu different\n", f->n, missing,
+               missing > 0 ? " (`angzarr topics create` makes them)" : "", differ);
     return (missing + differ == 0 ? ANG_TOOL_DONE : ANG_TOOL_FAILED);
 }
 

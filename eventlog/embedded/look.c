@@ -21,8 +21,8 @@ static struct ang_err *sync_err(const struct ang_emb *emb, const char *name) {
     /* A file that went: what it held is in tables, which were synced before.  A file system without sync has nothing to wait for. */
     if (errno == ENOENT || errno == EINVAL || errno == EROFS)
         return (NULL);
-    return (ang_err_new(ANG_E_LOG_IO, "%s/%s: cannot be synced, so nobody knows whether what it holds will stay: %s", emb->path,
-                        name, strerror(errno)));
+    return (ang_err_new(ANG_E_LOG_IO, "%s/%s: cannot be synced, so nobody knows whether what it holds will stay: %s",
+                        emb->path, name, strerror(errno)));
 }
 
 static bool is_write_ahead(const char *name) {

@@ -26,9 +26,9 @@ static const char *no_leader(const rd_kafka_metadata_t *md, const char *topic, i
     for (int i = 0; i < md->topic_cnt; i++) {
         const rd_kafka_metadata_topic_t *t = &md->topics[i];
         if (strcmp(t->topic, topic) == 0)
-            return (partition < 0 || partition >= t->partition_cnt   ? "it is not there"
-                    : t->partitions[partition].leader < 0 ? "it has no leader"
-                                                          : NULL);
+            return (partition < 0 || partition >= t->partition_cnt ? "it is not there"
+                    : t->partitions[partition].leader < 0          ? "it has no leader"
+                                                                   : NULL);
     }
     return ("it is not there");
 }

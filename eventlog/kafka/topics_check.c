@@ -4,8 +4,8 @@
 
 #include "eventlog/kafka/kafka_priv.h"
 
-static void differs(struct ang_topic_found *f, const char *topic, const char *name, const char *found, const char *expected,
-                    const char *set_to) {
+static void differs(struct ang_topic_found *f, const char *topic, const char *name, const char *found,
+                    const char *expected, const char *set_to) {
     ang_buf_addf(&f->differs,
                  "topic %s: %s is %s, expected %s: kafka-configs.sh --alter --entity-type topics --entity-name %s "
                  "--add-config %s=%s\n",
@@ -30,7 +30,8 @@ static void compare_text(struct ang_topic_found *f, const char *topic, const cha
         differs(f, topic, name, found, expected, expected);
 }
 
-static void compare_least(struct ang_topic_found *f, const char *topic, const char *name, const char *found, int64_t least) {
+static void compare_least(struct ang_topic_found *f, const char *topic, const char *name, const char *found,
+                          int64_t least) {
     char number[24], expected[48];
     if (strtoll(found, NULL, 10) >= least)
         return;
@@ -42,13 +43,15 @@ static void compare_least(struct ang_topic_found *f, const char *topic, const ch
 static void compare_retention(struct ang_topic_found *f, const struct ang_topic_spec *s) {
     if (s->compact || f->retention_ms < 0 || (s->retention_ms >= 0 && f->retention_ms >= s->retention_ms))
         return;
-    ang_buf_addf(&f->notes,
-                 "topic %s: retention.ms is %lld, shorter than the planned %lld: kafka-configs.sh --alter --entity-type "
-                 "topics --entity-name %s --add-config retention.ms=%lld\n",
-                 s->name, (long long)f->retention_ms, (long long)s->retention_ms, s->name, (long long)s->retention_ms);
+    ang_buf_addf(
+        &f->notes,
+        "topic %s: retention.ms is %lld, shorter than the planned %lld: kafka-configs.sh --alter --entity-type "
+        "topics --entity-name %s --add-config retention.ms=%lld\n",
+        s->name, (long long)f->retention_ms, (long long)s->retention_ms, s->name, (long long)s->retention_ms);
 }
 
-static void compare_config(const rd_kafka_ConfigResource_t *res, const struct ang_topic_spec *s, struct ang_topic_found *f) {
+static void compare_config(const rd_kafka_ConfigResource_t *res, const struct ang_topic_spec *s,
+                           struct ang_topic_found *f) {
     size_t n;
     const rd_kafka_ConfigEntry_t **e = rd_kafka_ConfigResource_configs(res, &n);
     const char *max_message = value_of(e, n, "max.message.bytes"), *min_insync = value_of(e, n, "min.insync.replicas");
@@ -60,7 +63,8 @@ static void compare_config(const rd_kafka_ConfigResource_t *res, const struct an
     compare_text(f, s->name, "cleanup.policy", f->cleanup, s->compact ? "compact" : "delete");
     compare_least(f, s->name, "max.message.bytes", max_message, s->max_message);
     compare_least(f, s->name, "min.insync.replicas", min_insync, ang_kafka_min_insync(s));
-    compare_text(f, s->name, "unclean.leader.election.enable", value_of(e, n, "unclean.leader.election.enable"), "false");
+    compare_text(f, s->name, "unclean.leader.election.enable", value_of(e, n, "unclean.leader.election.enable"),
+                 "false");
     compare_text(f, s->name, "message.timestamp.type", value_of(e, n, "message.timestamp.type"), "LogAppendTime");
     compare_retention(f, s);
 }
@@ -76,7 +80,8 @@ static int fewest_replicas(const rd_kafka_metadata_topic_t *t) {
     return (fewest);
 }
 
-static void compare_shape(const rd_kafka_metadata_topic_t *t, const struct ang_topic_spec *s, struct ang_topic_found *f) {
+static void compare_shape(const rd_kafka_metadata_topic_t *t, const struct ang_topic_spec *s,
+                          struct ang_topic_found *f) {
     f->there = true;
     f->partitions = t->partition_cnt;
     f->replication = fewest_replicas(t);
@@ -117,8 +122,8 @@ static void warn_internal(const rd_kafka_metadata_t *md) {
 /* ---- asking ---- */
 
 /* Only for those that are there. */
-static rd_kafka_event_t *describe(rd_kafka_t *rk, const struct ang_topic_spec *specs, const struct ang_topic_found *found,
-                                  size_t n, int64_t until_ms) {
+static rd_kafka_event_t *describe(rd_kafka_t *rk, const struct ang_topic_spec *specs,
+                                  const struct ang_topic_found *found, size_t n, int64_t until_ms) {
     rd_kafka_ConfigResource_t **res = ang_calloc(n, sizeof(rd_kafka_ConfigResource_t *));
     size_t n_res = 0;
     for (size_t i = 0; i < n; i++) {
@@ -157,8 +162,8 @@ static struct ang_err *resource_err(const rd_kafka_ConfigResource_t *res) {
     return (ang_kafka_err(NULL, err, rd_kafka_ConfigResource_error_string(res), later ? ANG_RETRY : ANG_FATAL, what));
 }
 
-static struct ang_err *take_described(struct ang_kafka *k, rd_kafka_event_t *ev, const struct ang_topic_spec *specs, size_t n,
-                                      struct ang_topic_found *found) {
+static struct ang_err *take_described(struct ang_kafka *k, rd_kafka_event_t *ev, const struct ang_topic_spec *specs,
+                                      size_t n, struct ang_topic_found *found) {
     rd_kafka_resp_err_t err = rd_kafka_event_error(ev);
     const rd_kafka_DescribeConfigs_result_t *result = rd_kafka_event_DescribeConfigs_result(ev);
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR || result == NULL)

@@ -43,7 +43,8 @@ static size_t read_past(struct ang_log_reader *r, struct ang_log *log, const cha
 static void what_is_written_later_is_seen(void **state) {
     struct ct *c = *state;
     const struct ang_topic *t = ct_topic(c, "t", 2, false);
-    struct ang_out first = ct_out(t, 0, "a", "first"), second = ct_out(t, 0, "b", "second"), third = ct_out(t, 0, "c", "third");
+    struct ang_out first = ct_out(t, 0, "a", "first"), second = ct_out(t, 0, "b", "second"),
+                   third = ct_out(t, 0, "c", "third");
     struct ang_log_reader *r;
     struct ang_log *log;
     int64_t end;
@@ -228,7 +229,7 @@ static void a_folder_at_rest_is_looked_at_and_left_as_it_was(void **state) {
 }
 
 static void a_folder_without_a_log_is_said_so(void **state) {
-    struct ang_settings s = {.log.path = (char *)(uintptr_t)"/nowhere/at/all"};
+    struct ang_settings s = {.log.path = (char *)(uintptr_t) "/nowhere/at/all"};
     struct ang_log *log = NULL;
 
     (void)state;
@@ -310,7 +311,7 @@ static void what_was_seen_survives_a_kill(void **state) {
 #define T(f) cmocka_unit_test_setup_teardown(f, ct_setup, ct_teardown)
 int ct_look_tests(void) {
     const struct CMUnitTest tests[] = {
-        T(what_is_written_later_is_seen),    T(a_transaction_is_seen_whole_with_its_position),
+        T(what_is_written_later_is_seen),      T(a_transaction_is_seen_whole_with_its_position),
         T(topics_are_found_with_what_differs), T(nothing_can_be_written),
         T(what_is_not_there_is_said),
     };
