@@ -16,7 +16,7 @@ ANG_ERROR(LOG_ABORTED, ANG_ABORT_TXN, "A transaction was aborted", "Nothing: its
 ANG_ERROR(LOG_UNKNOWN, ANG_UNKNOWN, "Nobody knows whether a transaction was committed", "Nothing: the outcome is read from the log.")
 ANG_ERROR(LOG_RETIRE, ANG_RETIRE, "A producer can no longer be used", "Nothing: it is replaced.")
 ANG_ERROR(LOG_FENCED, ANG_UNKNOWN, "Another process has taken our name", "Give every process its own worker.id.")
-ANG_ERROR(LOG_POSITION, ANG_FATAL, "No position to start from", "Name one with `angzarr replay --from`.")
+ANG_ERROR(LOG_POSITION, ANG_FATAL, "No position to start from", "Name one with `kafka-consumer-groups.sh --reset-offsets`; see docs/kafka.md.")
 ANG_ERROR(LOG_NO_SPACE, ANG_RETRY, "No room on the disk of the log", "Make room; it goes on by itself.")
 ANG_ERROR(LOG_IO, ANG_FATAL, "The log cannot be read or written", "Check the disk; the message says what failed.")
 ANG_ERROR(STORE_IO, ANG_RETRY, "The state store failed", "Nothing: the partition is rebuilt from the log; check the disk if it comes again.")

@@ -333,7 +333,7 @@ static struct ang_err *positions(struct takeover *t, const struct job *j, const 
         if (ang_owners_get(owners, l->domain->group, pos[i].partition).state != ANG_OWNER_NONE)
             return (ang_err_new_cls(ANG_E_LOG_POSITION, ANG_RETRY,
                                     "%s partition %d: the group %s has run before, but no position is committed; asking again. "
-                                    "If this stays, name one with `angzarr replay --from`",
+                                    "If this stays, name one with `kafka-consumer-groups.sh --reset-offsets`",
                                     pos[i].topic->name, pos[i].partition, l->domain->group));
         er = first_position(l, &pos[i]);
         if (er != NULL)
