@@ -189,7 +189,7 @@ static struct ang_err *snapshots_pair(struct walk *w, void *arg, const char *pat
                                       const yaml_node_t *value) {
     struct business_walk *bw = arg;
     struct ang_err *er;
-    int seen;
+    int seen = 0;
 
     er = business_key(w, bw, path, key, snapshots_keys, SEEN_EVERY, &seen);
     if (er != NULL)
@@ -227,7 +227,7 @@ static struct ang_err *business_pair(struct walk *w, void *arg, const char *path
                                      const yaml_node_t *value) {
     struct business_walk *bw = arg;
     struct ang_err *er;
-    int seen;
+    int seen = 0;
 
     er = business_key(w, bw, path, key, business_keys, SEEN_DOMAIN, &seen);
     if (er != NULL)

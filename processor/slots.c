@@ -86,6 +86,21 @@ void slots_serve(struct lane *l) {
         serve(l, &l->ready_slow[level], true);
 }
 
+/* The first call has ended: what was cancelled before was judged by nothing. */
+static void forgive(struct lane *l) {
+    struct root *r;
+    int level;
+
+    for (level = 0; level < SLOW_LEVELS; level++)
+        while ((r = TAILQ_FIRST(&l->ready_slow[level])) != NULL) {
+            slots_forget(r);
+            r->is_slow = false;
+            r->evictions = 0;
+            r->waits_in = queue_of(r);
+            TAILQ_INSERT_TAIL(r->waits_in, r, wait);
+        }
+}
+
 static void measure(const struct lane *l) {
     ang_gauge_set(l->meters.calls[SPEED_USUAL], l->n_calls);
     ang_gauge_set(l->meters.calls[SPEED_SLOW], l->n_slow_calls);
@@ -130,6 +145,8 @@ void slots_end(struct work *w, int64_t took_us) {
     measure(l);
     if (took_us == 0)
         return;
+    if (l->usual_us == 0)
+        forgive(l);
     l->usual_us += (took_us - l->usual_us) / (l->usual_us == 0 ? 1 : MEAN_OF);
     if (w->root == NULL)
         return;
@@ -234,15 +251,26 @@ static void make_room(struct lane *l, int64_t now_us) {
     }
 }
 
+/* Before any call has ended nobody can say what is usual: the older half of the places is then left in peace for much longer. */
+static void find_slow(struct lane *l, int64_t now_us) {
+    const int64_t limit = slow_us(l), most = USUAL_TIMES * l->set->limits.slow_after_ms * 1000;
+    int spared = l->usual_us == 0 ? l->set->limits.calls / 2 : 0;
+    struct work *w, *next;
+
+    for (w = TAILQ_FIRST(&l->calls); w != NULL && now_us - w->call_since_us > limit; w = next) {
+        next = TAILQ_NEXT(w, of_calls);
+        if (spared-- <= 0 || now_us - w->call_since_us > most)
+            now_slow(w);
+    }
+}
+
 static void look(struct ang_timer *t) {
     struct lane *l = ANG_CONTAINER(t, struct lane, look);
-    const int64_t now = ang_now_us(), limit = slow_us(l);
-    struct work *w;
+    const int64_t now = ang_now_us();
     int over;
 
     l->looking = false;
-    while ((w = TAILQ_FIRST(&l->calls)) != NULL && now - w->call_since_us > limit)
-        now_slow(w);
+    find_slow(l, now);
     /* A moment in which everything is slow is no reason to cancel what will answer soon. */
     for (over = l->n_slow_calls - leaving(l) - l->set->limits.slow_calls; over > 0; over--)
         if (evict_oldest(l, now, NOBODY, over > CROWD * l->set->limits.slow_calls,

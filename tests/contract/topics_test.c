@@ -55,14 +55,19 @@ static void a_topic_that_differs_is_refused(void **state) {
 static void each_partition_can_be_written(void **state) {
     struct ct *c = *state;
     const struct ang_topic *t = ct_topic(c, "t", 3, true);
+    const int64_t until = ang_now_ms() + CT_WAIT_MS;
     struct ang_writable w[3];
+    int32_t bad;
 
-    for (int32_t p = 0; p < 3; p++)
-        w[p] = (struct ang_writable){t, p, "unset"};
-    ct_ok(ang_log_writable(c->log, w, 3, CT_WAIT_MS));
-    for (int32_t p = 0; p < 3; p++)
-        if (w[p].why != NULL)
-            fail_msg("partition %d: %s", p, w[p].why);
+    do { /* a leader that is asked while the machine is busy may answer too late */
+        for (int32_t p = 0; p < 3; p++)
+            w[p] = (struct ang_writable){t, p, "unset"};
+        ct_ok(ang_log_writable(c->log, w, 3, CT_WAIT_MS));
+        for (bad = 0; bad < 3 && w[bad].why == NULL; bad++)
+            ;
+    } while (bad < 3 && ang_now_ms() < until);
+    if (bad < 3)
+        fail_msg("partition %d: %s", (int)bad, w[bad].why);
     assert_int_equal(t->min_insync, c->kafka ? 1 : 0);
 }
 

@@ -2,6 +2,7 @@
 in the middle of it doubles nothing.  One partition: all of them share it."""
 
 import concurrent.futures
+import os
 import statistics
 import time
 
@@ -10,10 +11,11 @@ import pytest
 
 from lib import checker
 from lib.client import OPEN, OPTIONS, book, new_root
+from lib.procs import SCALE
 
 pytestmark = pytest.mark.alone
 
-COMMANDS = 2000
+COMMANDS = int(os.environ.get("ANGZARR_SLOW_ROOTS_COMMANDS", "2000"))
 AT_ONCE = 16
 
 
@@ -97,7 +99,7 @@ def test_L12_logic_that_is_slow_throughout_is_left_in_peace(make_system, fast_lo
         for (root, id), call in zip(roots, calls):
             caller.settle(root, id, call)
     assert {s.outcome for s in caller.sent} == {"ok"}
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 15 * SCALE  # 384 calls, 64 at a time
     checker.prove(system, system.client(), "order", caller.sent)
     caller.close()
 

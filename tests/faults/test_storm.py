@@ -1,7 +1,9 @@
 """Load and random faults; then every command that anybody sent is accounted for.
 
     ANGZARR_FAULTS_COMMANDS   answered OK at least (default 1000; the long form is 100000)
-    ANGZARR_FAULTS_COUNT      faults at least (default 4; the long form makes one after the other until the commands are done)
+    ANGZARR_FAULTS_COUNT      faults at least (default 4, of the long form 54: each kind three times); more, one after the other, until the
+                              commands are done
+    ANGZARR_FAULTS_IN_FLIGHT  commands under way at once in each domain (default 32, of the long form 256)
 """
 
 import os
@@ -21,7 +23,9 @@ from rules_lib import partition_of, root_in
 from storm import Storm
 
 COMMANDS = int(os.environ.get("ANGZARR_FAULTS_COMMANDS", "1000"))
-COUNT = int(os.environ.get("ANGZARR_FAULTS_COUNT", "4"))
+LONG = COMMANDS > 10000
+COUNT = int(os.environ.get("ANGZARR_FAULTS_COUNT", "54" if LONG else "4"))
+IN_FLIGHT = int(os.environ.get("ANGZARR_FAULTS_IN_FLIGHT", "256" if LONG else "32"))
 DOMAINS = ("order", "cart")
 PARTITIONS = 6
 SESSION = 6      # seconds, worker.session_timeout
@@ -190,7 +194,7 @@ def storms(tmp_path, seed):
 
     def start(system):
         for domain in DOMAINS:
-            made.append(Storm(str(tmp_path / domain), system.addresses, domain, seed, clients=2, in_flight=32, roots=200))
+            made.append(Storm(str(tmp_path / domain), system.addresses, domain, seed, clients=2, in_flight=IN_FLIGHT, roots=2000 if LONG else 200))
         return [storm.start() for storm in made]
     yield start
     for storm in made:
@@ -257,7 +261,7 @@ def make_faults(system, storms, probes, seed):
         faults.wait(0, 2)
 
 
-@pytest.mark.timeout(6 * 3600 if COMMANDS > 10000 else 900)
+@pytest.mark.timeout(6 * 3600 if LONG else 900)
 def test_every_command_is_accounted_for(cluster, make_system, logics, storms, seed):
     print(f"seed {seed}")
     system = make_system({d: logics[d].address for d in DOMAINS}, workers=3, gateways=2, partitions=PARTITIONS).up(120)

@@ -5,6 +5,7 @@ ended and counted as a failure.
 """
 
 import argparse
+import concurrent.futures
 import contextlib
 import dataclasses
 import os
@@ -47,6 +48,7 @@ class Group:
     label: str = ""           # ctest
     pytest: tuple = ()        # arguments
     command: tuple = ()       # one test: this command ends with 0
+    waits: bool = False       # mostly for time to pass: what comes later is built meanwhile
     several: bool = False     # pytest: several at a time; those marked `alone` after them, one by one
     broker: bool = False      # ANG_TEST_KAFKA names a broker
     env: dict = dataclasses.field(default_factory=dict)
@@ -60,14 +62,14 @@ class Group:
 E2E = "tests/e2e"
 LOAD = "tests/e2e/test_load_kills.py"
 AT_A_TIME = 3  # most tests wait most of the time
-SHORT_LOAD = {"ANGZARR_LOAD_COMMANDS": "2000", "ANGZARR_LOAD_KILLS": "2"}
+SHORT_LOAD = {"ANGZARR_LOAD_COMMANDS": "2000", "ANGZARR_LOAD_KILLS": "2", "ANGZARR_SLOW_ROOTS_COMMANDS": "300"}
 
 GROUPS = [
     Group("checks", "dev", label="checks"),
     Group("unit", "dev", label="unit"),
     Group("contract-embedded", "dev", label="contract-embedded"),
-    Group("contract-kafka", "dev", label="contract-kafka", broker=True),
-    Group("mock", "dev", label="mock"),
+    Group("contract-kafka", "dev", label="contract-kafka", broker=True, waits=True),
+    Group("mock", "dev", label="mock", waits=True),
     Group("json", "dev", pytest=("tests/json",)),
     Group("examples", "release", make=("-j2", "-C", "examples", "build", f"PYTHON={sys.executable}"),
           pytest=("-c", "tests/examples/pytest.ini", "-n2", "--dist=loadgroup", "examples/customer", "tests/examples"), minutes=15),
@@ -80,7 +82,7 @@ GROUPS = [
     Group("asan-unit", "asan", label="unit"),
     Group("asan-json", "asan", pytest=("tests/json", "--messages=1500")),
     Group("asan-contract-embedded", "asan", label="contract-embedded"),
-    Group("asan-mock", "asan", label="mock"),
+    Group("asan-mock", "asan", label="mock", waits=True),
     Group("asan-e2e-embedded", "asan", pytest=(E2E, "--log=embedded"), several=True, env=SHORT_LOAD, minutes=20),
     Group("asan-load-kafka", "asan", pytest=(LOAD, "--log=kafka"), env=SHORT_LOAD, minutes=15),
     Group("tsan-unit", "tsan", label="unit"),
@@ -129,10 +131,11 @@ class Check:
     def __init__(self):
         self.mark = uuid.uuid4().hex
         self.tmp = tempfile.mkdtemp(prefix="angzarr-check-")
-        self.child = None
+        self.children = set()
         self.broker = None
         self.total = Count()
-        self.built = {}
+        self.builder = concurrent.futures.ThreadPoolExecutor(1)
+        self.builds = {}
         os.environ.update({MARK: self.mark, "TMPDIR": self.tmp})
         shutil.rmtree(LOGS, ignore_errors=True)
         LOGS.mkdir(parents=True)
@@ -142,16 +145,17 @@ class Check:
     def run(self, argv, log, env=None, minutes=30.0):
         """Exit status; None when it ran out of time.  Output goes to the log."""
         with open(log, "ab") as out:
-            self.child = subprocess.Popen([str(a) for a in argv], cwd=ROOT, env=dict(os.environ, **(env or {})), stdin=subprocess.DEVNULL,
-                                          stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+            child = subprocess.Popen([str(a) for a in argv], cwd=ROOT, env=dict(os.environ, **(env or {})), stdin=subprocess.DEVNULL,
+                                     stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        self.children.add(child)
         try:
-            return self.child.wait(minutes * 60)
+            return child.wait(minutes * 60)
         except subprocess.TimeoutExpired:
-            os.killpg(self.child.pid, signal.SIGKILL)
-            self.child.wait()
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
             return None
         finally:
-            self.child = None
+            self.children.discard(child)
 
     def marked(self):
         """Processes that carry our mark, except ourselves and the broker that is meant to run."""
@@ -182,11 +186,12 @@ class Check:
         return found
 
     def close(self):
-        if self.child is not None:
+        self.builder.shutdown(wait=False, cancel_futures=True)
+        for child in list(self.children):
             with contextlib.suppress(OSError):
-                os.killpg(self.child.pid, signal.SIGTERM)
+                os.killpg(child.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.child.wait(10)
+                child.wait(10)
         self.stop_broker()
         self.leftovers()
         shutil.rmtree(self.tmp, ignore_errors=True)
@@ -205,25 +210,36 @@ class Check:
     # ---- building
 
     def build(self, name, *commands):
-        """Once: the commands one after the other; whether all of them went well."""
-        if name not in self.built:
-            log = LOGS / f"build-{name}.log"
-            start = time.monotonic()
-            ok = all(self.run(command, log) == 0 for command in commands)
-            say(f"{'build ' + name:<24} {'done' if ok else 'FAILED':<40} {time.monotonic() - start:6.1f} s")
-            if not ok:
-                show(log.relative_to(ROOT), log.read_text(errors="replace"))
-            self.built[name] = ok
-        return self.built[name]
+        """The commands one after the other; whether all of them went well."""
+        log = LOGS / f"build-{name}.log"
+        start = time.monotonic()
+        # Whoever runs tests meanwhile goes first.
+        ok = all(self.run(["nice", *command], log, {MARK: "build"}) == 0 for command in commands)
+        say(f"{'build ' + name:<24} {'done' if ok else 'FAILED':<40} {time.monotonic() - start:6.1f} s")
+        if not ok:
+            show(log.relative_to(ROOT), log.read_text(errors="replace"))
+        return ok
+
+    def begin_build(self, group):
+        """What the group needs is built after what was begun before; each thing once."""
+        preset = group.preset
+        if preset and preset not in self.builds:
+            self.builds[preset] = self.builder.submit(self.build, preset, ["cmake", "--preset", preset], ["cmake", "--build", "--preset", preset])
+        if group.make and group.name not in self.builds:
+            self.builds[group.name] = self.builder.submit(self.build, group.name, ["make", *group.make])
+
+    def begin_next(self, preset, later):
+        """The next preset, and what groups of it need."""
+        later = [g for g in later if g.preset != preset]
+        for group in later:
+            if group.preset == later[0].preset:
+                self.begin_build(group)
 
     def unbuilt(self, group):
-        """The name of what the group needs and does not build, if any."""
-        preset = group.preset
-        if preset and not self.build(preset, ["cmake", "--preset", preset], ["cmake", "--build", "--preset", preset]):
-            return preset
-        if group.make and not self.build(group.name, ["make", *group.make]):
-            return group.name
-        return None
+        """The name of what the group needs and does not build, if any; waits for it."""
+        self.begin_build(group)
+        names = [group.preset] * bool(group.preset) + [group.name] * bool(group.make)
+        return next((name for name in names if not self.builds[name].result()), None)
 
     # ---- running
 
@@ -283,8 +299,10 @@ class Check:
             failures.append(("the group", "it ran no test"))
         return count, failures
 
-    def group(self, group):
+    def group(self, group, later=()):
         unbuilt = self.unbuilt(group)
+        if group.waits:
+            self.begin_next(group.preset, later)
         if unbuilt:
             count, failures, start = Count(failed=1), [("the group", f"{unbuilt} does not build")], time.monotonic()
             log = LOGS / f"build-{unbuilt}.log"
@@ -333,8 +351,8 @@ def main():
     start = time.monotonic()
     check = Check()
     try:
-        for group in chosen:
-            check.group(group)
+        for i, group in enumerate(chosen):
+            check.group(group, chosen[i + 1:])
     except KeyboardInterrupt:
         say("interrupted")
         check.total.failed += 1
