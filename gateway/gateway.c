@@ -155,6 +155,28 @@ static void changed(void *arg) {
 
 /* ---- the tail ---- */
 
+static bool tail_waits(void *arg) {
+    const struct ang_gateway *g = arg;
+
+    return (ang_pace_waits(&g->pace));
+}
+
+static void patience_over(struct ang_timer *t) {
+    struct ang_gateway *g = ANG_CONTAINER(t, struct ang_gateway, patience);
+
+    ang_pace_run(&g->pace, ang_now_ms());
+}
+
+static void tail_turn(struct ang_gateway *g) {
+    ang_tail_turn(g->tail);
+    if (ang_tail_at_end(g->tail))
+        ang_pace_at_end(&g->pace);
+    if (!ang_pace_waits(&g->pace))
+        ang_timer_cancel(g->loop, &g->patience);
+    else if (g->patience.at_ms != ang_pace_until(&g->pace) || g->patience.slot == 0)
+        ang_timer_set(g->loop, &g->patience, ang_pace_until(&g->pace));
+}
+
 static void heard(void *arg, const struct ang_domain *domain, const struct ang_rec *rec) {
     const struct ang_gateway *g = arg;
 
@@ -258,6 +280,7 @@ static void stop_end(void *arg) {
     end_all(g);
     ang_timer_cancel(g->loop, &g->grace);
     ang_timer_cancel(g->loop, &g->tick);
+    ang_timer_cancel(g->loop, &g->patience);
     ang_pages_drop_all(g);
     ang_tail_close(g->tail);
     ang_workers_close(g->workers);
@@ -301,7 +324,7 @@ static void turn(void *arg) {
 
     if (g->workers != NULL)
         ang_workers_turn(g->workers);
-    ang_tail_turn(g->tail);
+    tail_turn(g);
 }
 
 /* Another one after each start: a copy of an earlier life must not be answered to this one. */
@@ -367,11 +390,14 @@ struct ang_err *ang_gateway_start(const struct ang_gateway_conf *conf, struct an
                                                    .mail = g->mail,
                                                    .log = conf->log,
                                                    .topology = conf->topology,
+                                                   .waits = tail_waits,
                                                    .record = heard,
                                                    .stands = tail_stands,
                                                    .arg = g});
     ang_timer_init(&g->tick, tick);
     ang_timer_init(&g->grace, grace_over);
+    ang_pace_init(&g->pace);
+    ang_timer_init(&g->patience, patience_over);
     er = open_parts(g);
     if (er == NULL && conf->local != NULL)
         ang_worker_attach(conf->local, g->id, deliver, g); /* before the first command can be taken */

@@ -10,6 +10,7 @@
 #include "base/uuid.h"
 #include "gateway/ears.h"
 #include "gateway/gateway.h"
+#include "gateway/pace.h"
 #include "gateway/pending.h"
 #include "gateway/tail.h"
 #include "gateway/workers.h"
@@ -73,6 +74,8 @@ struct ang_gateway {
     struct ang_page *pages;
     struct ang_roots *roots;
     struct ang_tail *tail;
+    struct ang_pace pace;
+    struct ang_timer patience; /* of pace */
     struct ang_ears *ears;
     struct ang_stream *streams;
     size_t n_streams;

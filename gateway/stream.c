@@ -6,8 +6,8 @@
  * A command is executed only when its events will be heard.  What is heard before its own book has gone out is held back, and its own
  * book, which is heard as well, is left out.
  *
- * A caller that does not take what is sent is cut off: when more than STREAM_MAX waits for him, or when stream.memory is used up and he is
- * the one with the most. */
+ * The tail goes at the pace of callers who take what they are sent (pace.h).  One who does not is cut off: when more than STREAM_MAX waits
+ * for him, or when stream.memory is used up and he is the one with the most. */
 #include <stdlib.h>
 
 #include "gateway/gateway_priv.h"
@@ -30,6 +30,7 @@ struct ang_stream {
     struct ang_rpc *rpc;
     struct ang_filter filter; /* of one that does not execute */
     struct ang_listener listener;
+    struct ang_paced paced;
     enum stream_state state;
     bool executes;
     struct ang_timer timer; /* WAITING: until when; FOLLOWING: the end */
@@ -66,6 +67,7 @@ static struct ang_rpc *end(struct ang_stream *s, const struct ang_status *st) {
 
     ang_rpc_set_user(rpc, NULL, NULL);
     ang_listen_stop(g->ears, &s->listener);
+    ang_pace_drained(&g->pace, &s->paced, ang_now_ms());
     ang_timer_cancel(g->loop, &s->timer);
     if (s->call != NULL)
         ang_command_drop(g, s->call);
@@ -163,6 +165,14 @@ static bool is_own(const struct ang_stream *s, const struct ang_shared *book) {
             ang_slice_is(c->edition, book->edition));
 }
 
+static void drained(struct ang_rpc *rpc, void *user) {
+    struct ang_stream *s;
+
+    (void)rpc;
+    ANG_CAST(s, user, ANG_STREAM_MAGIC);
+    ang_pace_drained(&s->g->pace, &s->paced, ang_now_ms());
+}
+
 /* The stream may be over when it returns; false: it is. */
 static bool pass_on(struct ang_stream *s, struct ang_shared *book) {
     const size_t queued = ang_rpc_queued(s->rpc);
@@ -174,6 +184,8 @@ static bool pass_on(struct ang_stream *s, struct ang_shared *book) {
         return (false);
     }
     (void)ang_shared_send(book, s->rpc); /* refused: the caller has gone, and cancelled is on its way */
+    if (ang_pace_sent(&s->g->pace, &s->paced, queued + book->n, ang_now_ms()))
+        ang_rpc_on_drained(s->rpc, ANG_PACE_LOW, drained);
     return (counted(s));
 }
 

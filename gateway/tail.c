@@ -40,6 +40,8 @@ struct ang_tail {
     unsigned wanted;
     struct job *job; /* OPENING, CLOSING */
     struct ang_log_reader *reader;
+    struct ang_rec *recs[RECORDS_TURN]; /* STANDS: from `at` on to be passed on */
+    size_t n, at;
     struct ang_timer timer; /* CLOSED: to open again; STANDS: to close */
 };
 
@@ -143,9 +145,15 @@ static void *close_main(void *arg) {
     return (NULL);
 }
 
+static void forget(struct ang_tail *t) {
+    for (; t->at < t->n; t->at++)
+        ang_rec_free(&t->recs[t->at]);
+}
+
 static void job_start(struct ang_tail *t, enum tail_state state) {
     struct job *j = ANG_NEW(struct job);
 
+    forget(t);
     ang_op_init(&j->op, job_run);
     j->tail = t;
     j->reader = t->reader;
@@ -226,26 +234,40 @@ static const struct ang_domain *domain_of(const struct ang_tail *t, const struct
     ang_panic(__FILE__, __LINE__, __func__, "a record of a topic that was not asked for");
 }
 
-void ang_tail_turn(struct ang_tail *t) {
-    struct ang_rec *recs[RECORDS_TURN];
-    struct ang_err *er;
-    size_t n, i;
+/* False: there is more, but not now. */
+static bool pass_on(struct ang_tail *t) {
+    for (; t->at < t->n; t->at++) {
+        const struct ang_rec *rec = t->recs[t->at];
 
-    if (t->state != STANDS || !atomic_load_explicit(&t->woken, memory_order_relaxed) ||
+        if (t->wanted > 0 && t->conf.waits(t->conf.arg))
+            return (false);
+        if (t->wanted > 0)
+            t->conf.record(t->conf.arg, domain_of(t, rec->topic), rec);
+        ang_rec_free(&t->recs[t->at]);
+    }
+    return (true);
+}
+
+void ang_tail_turn(struct ang_tail *t) {
+    struct ang_err *er;
+
+    if (t->state != STANDS || !pass_on(t) || !atomic_load_explicit(&t->woken, memory_order_relaxed) ||
         !atomic_exchange(&t->woken, false))
         return;
-    er = ang_log_reader_poll(t->reader, recs, RECORDS_TURN, 0, &n);
+    er = ang_log_reader_poll(t->reader, t->recs, RECORDS_TURN, 0, &t->n);
+    t->at = 0;
     if (er != NULL) {
+        t->n = 0;
         broken(t, er);
         return;
     }
-    for (i = 0; i < n; i++) {
-        if (t->wanted > 0)
-            t->conf.record(t->conf.arg, domain_of(t, recs[i]->topic), recs[i]);
-        ang_rec_free(&recs[i]);
-    }
-    if (n == RECORDS_TURN)
+    if (t->n == RECORDS_TURN)
         wake(t);
+    (void)pass_on(t);
+}
+
+bool ang_tail_at_end(const struct ang_tail *t) {
+    return (t->at == t->n && !atomic_load_explicit(&t->woken, memory_order_relaxed));
 }
 
 struct ang_tail *ang_tail_new(const struct ang_tail_conf *conf) {
@@ -282,6 +304,7 @@ void ang_tail_close(struct ang_tail *t) {
         ang_log_reader_close(j->reader);
         free(j);
     }
+    forget(t);
     ang_log_reader_close(t->reader);
     t->reader = NULL;
     t->state = CLOSED;

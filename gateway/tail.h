@@ -22,6 +22,7 @@ struct ang_tail_conf {
     struct ang_mail *mail; /* the way from its thread back to the loop; borrowed */
     struct ang_log *log;
     const struct ang_topology *topology;
+    bool (*waits)(void *arg); /* who listens cannot take more for now; asked again each turn */
     void (*record)(void *arg, const struct ang_domain *domain, const struct ang_rec *rec); /* rec is borrowed */
     void (*stands)(void *arg, bool stands); /* it does now; it did, and records may have been missed since */
     void *arg;
@@ -35,6 +36,7 @@ void ang_tail_unwant(struct ang_tail *t);
 bool ang_tail_stands(const struct ang_tail *t);
 /* Appends why it does not stand, for people. */
 void ang_tail_describe(const struct ang_tail *t, struct ang_buf *b);
-void ang_tail_turn(struct ang_tail *t); /* once per turn: passes on what has come */
+void ang_tail_turn(struct ang_tail *t);         /* once per turn: passes on what has come */
+bool ang_tail_at_end(const struct ang_tail *t); /* nothing more has come than what was passed on */
 
 #endif

@@ -10,12 +10,13 @@ import os
 import time
 import uuid
 
+import grpc
 import pytest
 from confluent_kafka import Producer
 
 from lib import checker
 from lib.api import pack, pb
-from lib.client import Client, book, new_root, numbers
+from lib.client import OPTIONS, Client, book, new_root, numbers
 from lib.load import Load, root_of
 from lib.procs import SCALE, eventually
 from lib.subscribers import Subscribers
@@ -34,6 +35,12 @@ def rss(pid):
     """MB"""
     with open(f"/proc/{pid}/statm") as f:
         return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+def peak(pid):
+    """MB: as much as it has ever taken"""
+    with open(f"/proc/{pid}/status") as f:
+        return next(int(line.split()[1]) / 1024 for line in f if line.startswith("VmHWM"))
 
 
 def cpu(pid):
@@ -61,7 +68,7 @@ def event(root, number, id, size):
     return pb.EventBook(cover=cover, pages=[page]).SerializeToString()
 
 
-def produce(system, prefix, transactional, watch):
+def produce(system, prefix, transactional):
     """Rounds of one event for everybody, at RATE per second at most; returns the rate it came to."""
     producer = Producer({"bootstrap.servers": system.kafka.bootstrap, "linger.ms": 5, "message.max.bytes": 2_000_000,
                          **({"transactional.id": prefix} if transactional else {})})
@@ -73,7 +80,6 @@ def produce(system, prefix, transactional, watch):
         for first in range(0, SUBSCRIBERS, 250):
             while (wait := sent / RATE - (time.monotonic() - began)) > 0:
                 producer.poll(wait)
-            watch()
             if transactional:
                 producer.begin_transaction()
             for i in range(first, first + 250):
@@ -96,20 +102,54 @@ def test_a_thousand_subscribers_get_exactly_their_own(make_system, fast_logic, s
     idle = rss(system.gateway.pid)
     subscribers = subscribe(system.address, SUBSCRIBERS, SLOW, prefix)
     open_ = rss(system.gateway.pid)
-    most, used, began = [open_], cpu(system.gateway.pid), time.monotonic()
-    rate = produce(system, prefix, transactional, lambda: most.append(rss(system.gateway.pid)))
+    used, began = cpu(system.gateway.pid), time.monotonic()
+    rate = produce(system, prefix, transactional)
     subscribers.wait((SUBSCRIBERS - SLOW) * EVENTS, 120)
-    most.append(rss(system.gateway.pid))
+    most = peak(system.gateway.pid)
     used = (cpu(system.gateway.pid) - used) / (time.monotonic() - began)
     got = subscribers.finish()
-    print(f"{rate:.0f} events/s, {EVENTS} each; gateway {idle:.0f} MB idle, {open_:.0f} MB with {SUBSCRIBERS} subscribers, {max(most):.0f} MB at "
-          f"most, {used:.0%} of a core")
+    print(f"{rate:.0f} events/s, {EVENTS} each; gateway {idle:.0f} MB idle, {open_:.0f} MB with {SUBSCRIBERS} subscribers, {most:.0f} MB at "
+          f"most, {rss(system.gateway.pid):.0f} MB after them, {used:.0%} of a core")
     for numbers_, code in got[SLOW:]:
         assert (numbers_, code) == (list(range(EVENTS)), "CANCELLED")
     for numbers_, code in got[:SLOW]:
         assert numbers_ == list(range(len(numbers_))) and len(numbers_) < EVENTS, f"{numbers_}"
         assert code == "RESOURCE_EXHAUSTED"
-    assert max(most) - open_ < 64 + 40, "what waits for slow callers is bounded by stream.memory"
+    assert most - open_ < 64 + 40, "what waits for slow callers is bounded by stream.memory"
+
+
+def test_a_burst_does_not_cut_off_who_takes_what_he_is_sent(make_system, fast_logic):
+    """Far more at once than may wait for a caller; one who takes nothing does not hold up the others for long."""
+    n, size = 10000, 200
+    system = make_system({"order": fast_logic.address}, partitions=4, two=True).up()
+    clients = [system.client() for _ in range(3)]
+    id, roots = "b" + uuid.uuid4().hex[:12], [new_root() for _ in range(100)]
+    streams = [clients[0].follow("order").begun(), clients[1].follow().begun(), clients[2].subscribe(id).begun()]
+    with grpc.insecure_channel(system.address, options=OPTIONS + [("grpc.http2.bdp_probe", 0)]) as channel:
+        stuck = channel.unary_stream("/angzarr.EventStream/Subscribe")(pb.EventStreamFilter(correlation_id=id).SerializeToString())
+        stuck.initial_metadata()
+        # One transaction: all of them can be seen from one moment to the next.
+        producer = Producer({"bootstrap.servers": system.kafka.bootstrap, "linger.ms": 20, "transactional.id": id})
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        for i in range(n):
+            number, root = divmod(i, len(roots))
+            producer.produce(system.topic("order.events"), key=f"{text(roots[root])}/{number:010d}", value=event(roots[root], number, id, size),
+                             partition=partition_of(roots[root], system.partitions))
+        producer.commit_transaction(60)
+        began = time.monotonic()
+        for stream in streams:
+            stream.wait(n, 60)
+        print(f"{n} events of {size} bytes at once: at all three callers {time.monotonic() - began:.1f} s later")
+        for stream in streams:
+            got = collections.defaultdict(list)
+            for message in stream.messages:
+                got[message.cover.root.value] += numbers(message)
+            assert got == {root: list(range(n // len(roots))) for root in roots}
+            assert stream.cancel() == "CANCELLED"
+        with pytest.raises(grpc.RpcError) as e:
+            collections.deque(stuck, maxlen=0)
+        assert e.value.code().name == "RESOURCE_EXHAUSTED"
 
 
 @pytest.fixture
@@ -130,6 +170,7 @@ def test_synchronize_while_a_worker_is_killed_and_partitions_move(make_system, f
     client = Client(system.stream_address)
     load = run_load(system, ROOTS)
     load.wait_ok(COMMANDS // 5, 120)
+    idle = rss(system.stream.pid)
     began = time.monotonic()
     stream = client.synchronize(*(client.query("order", root_of(i)) for i in range(ROOTS)))
     stream.wait(1)
@@ -154,7 +195,7 @@ def test_synchronize_while_a_worker_is_killed_and_partitions_move(make_system, f
     for message in stream.messages:
         got[message.cover.root.value] += numbers(message)
     print(f"{ROOTS} queries: the first message after {first * 1000:.0f} ms; {total} events, {len(stream.messages)} messages; stream process "
-          f"{rss(system.stream.pid):.0f} MB")
+          f"{idle:.0f} MB before, {peak(system.stream.pid):.0f} MB at most")
     assert stream.code is None, f"{stream.code}: {stream.text}"
     assert got == expected, "nothing missing, nothing twice, in order"
     stream.cancel()
