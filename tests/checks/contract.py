@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-BEHAVIOURS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 16]
+BEHAVIOURS = [*range(1, 12), 15, 16]
 SECTION = re.compile(r"## (\d+)\. ")
 SENTENCE = re.compile(r"- (.+\.) \[([^\[\]]+)\]")
 TEST = re.compile(r"`([^`:]+)::([^`:]+)`")
