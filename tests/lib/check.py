@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 import xml.etree.ElementTree as xml
@@ -48,7 +49,7 @@ class Group:
     label: str = ""           # ctest
     pytest: tuple = ()        # arguments
     command: tuple = ()       # one test: this command ends with 0
-    waits: bool = False       # mostly for time to pass: what comes later is built meanwhile
+    waits: bool = False       # mostly for time to pass: what comes later is built meanwhile, and the group after it runs beside it
     several: bool = False     # pytest: several at a time; those marked `alone` after them, one by one
     broker: bool = False      # ANG_TEST_KAFKA names a broker
     env: dict = dataclasses.field(default_factory=dict)
@@ -66,28 +67,28 @@ SHORT_LOAD = {"ANGZARR_LOAD_COMMANDS": "2000", "ANGZARR_LOAD_KILLS": "2", "ANGZA
 
 GROUPS = [
     Group("checks", "dev", label="checks"),
-    Group("unit", "dev", label="unit"),
-    Group("contract-embedded", "dev", label="contract-embedded"),
-    Group("contract-kafka", "dev", label="contract-kafka", broker=True, waits=True),
     Group("mock", "dev", label="mock", waits=True),
+    Group("unit", "dev", label="unit"),
+    Group("contract-kafka", "dev", label="contract-kafka", broker=True, waits=True),
+    Group("contract-embedded", "dev", label="contract-embedded"),
     Group("json", "dev", pytest=("tests/json",)),
     Group("examples", "release", make=("-j2", "-C", "examples", "build", f"PYTHON={sys.executable}"),
           pytest=("-c", "tests/examples/pytest.ini", "-n2", "--dist=loadgroup", "examples/customer", "tests/examples"), minutes=15),
     Group("e2e-embedded", "dev", pytest=(E2E, "--log=embedded"), several=True, minutes=15),
-    Group("e2e-kafka", "dev", pytest=(E2E, "--log=kafka"), several=True, minutes=20),
+    Group("e2e-kafka", "dev", pytest=(E2E, "--log=kafka"), several=True, env={"ANGZARR_SLOW_ROOTS_COMMANDS": "800"}, minutes=20),
     Group("faults", "dev", pytest=("tests/faults", "-m", "not long", "--seed=4711"), minutes=10),
     Group("quickstart", "release", command=("./quickstart",)),
     Group("quickstart-kafka", "release", command=("./quickstart", "--kafka")),
     Group("quickstart-next", "release", pytest=("tests/quickstart",)),
+    Group("asan-mock", "asan", label="mock", waits=True),
     Group("asan-unit", "asan", label="unit"),
     Group("asan-json", "asan", pytest=("tests/json", "--messages=1500")),
     Group("asan-contract-embedded", "asan", label="contract-embedded"),
-    Group("asan-mock", "asan", label="mock", waits=True),
     Group("asan-e2e-embedded", "asan", pytest=(E2E, "--log=embedded"), several=True, env=SHORT_LOAD, minutes=20),
     Group("asan-load-kafka", "asan", pytest=(LOAD, "--log=kafka"), env=SHORT_LOAD, minutes=15),
+    Group("tsan-contract-kafka", "tsan", label="contract-kafka", broker=True, waits=True),
     Group("tsan-unit", "tsan", label="unit"),
     Group("tsan-contract-embedded", "tsan", label="contract-embedded"),
-    Group("tsan-contract-kafka", "tsan", label="contract-kafka", broker=True),
     Group("tsan-load", "tsan", pytest=(LOAD, "--log=both"), env=SHORT_LOAD, minutes=15),
 ]
 
@@ -136,6 +137,8 @@ class Check:
         self.total = Count()
         self.builder = concurrent.futures.ThreadPoolExecutor(1)
         self.builds = {}
+        self.beside = concurrent.futures.ThreadPoolExecutor(1)
+        self.counting = threading.Lock()
         os.environ.update({MARK: self.mark, "TMPDIR": self.tmp})
         shutil.rmtree(LOGS, ignore_errors=True)
         LOGS.mkdir(parents=True)
@@ -157,28 +160,29 @@ class Check:
         finally:
             self.children.discard(child)
 
-    def marked(self):
-        """Processes that carry our mark, except ourselves and the broker that is meant to run."""
+    def marked(self, mark):
+        """Processes that carry the mark of a group, or ours and any of theirs; except ourselves."""
         mine = {os.getpid()}
-        if self.broker is not None and self.broker.process.running():
-            mine.add(self.broker.process.pid)
-        wanted = f"{MARK}={self.mark}".encode()
+        wanted = [f"{MARK}={mark}".encode()]
+        if mark == self.mark:
+            wanted += [f"{MARK}={mark}-{group.name}".encode() for group in GROUPS]
         found = []
         for entry in os.listdir("/proc"):
             if not entry.isdigit() or int(entry) in mine:
                 continue
             with contextlib.suppress(OSError):
-                if wanted in pathlib.Path("/proc", entry, "environ").read_bytes().split(b"\0"):
+                environment = pathlib.Path("/proc", entry, "environ").read_bytes().split(b"\0")
+                if any(w in environment for w in wanted):
                     state = pathlib.Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[0]
                     if state not in "ZX":
                         command = pathlib.Path("/proc", entry, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                         found.append((int(entry), command.strip()))
         return found
 
-    def leftovers(self):
-        """Ends what a group left running; returns what that was."""
+    def leftovers(self, mark):
+        """Ends what carries the mark and runs on; returns what that was."""
         until = time.monotonic() + 3
-        while (found := self.marked()) and time.monotonic() < until:
+        while (found := self.marked(mark)) and time.monotonic() < until:
             time.sleep(0.05)
         for pid, _ in found:
             with contextlib.suppress(OSError):
@@ -187,13 +191,14 @@ class Check:
 
     def close(self):
         self.builder.shutdown(wait=False, cancel_futures=True)
+        self.beside.shutdown(wait=False, cancel_futures=True)
         for child in list(self.children):
             with contextlib.suppress(OSError):
                 os.killpg(child.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(10)
         self.stop_broker()
-        self.leftovers()
+        self.leftovers(self.mark)
         shutil.rmtree(self.tmp, ignore_errors=True)
 
     def start_broker(self):
@@ -299,16 +304,30 @@ class Check:
             failures.append(("the group", "it ran no test"))
         return count, failures
 
-    def group(self, group, later=()):
+    def groups(self, chosen):
+        """One after the other; but what waits for time to pass leaves the machine to the next of its preset."""
+        waiting = None
+        for i, group in enumerate(chosen):
+            if self.unbuilt(group) is None and group.waits:
+                self.begin_next(group.preset, chosen[i + 1:])
+            follows = i + 1 < len(chosen) and chosen[i + 1].preset == group.preset and not chosen[i + 1].waits
+            if group.waits and follows:
+                waiting = self.beside.submit(self.group, group)
+                continue
+            self.group(group)
+            if waiting is not None:
+                waiting.result()
+            waiting = None
+
+    def group(self, group):
         unbuilt = self.unbuilt(group)
-        if group.waits:
-            self.begin_next(group.preset, later)
         if unbuilt:
             count, failures, start = Count(failed=1), [("the group", f"{unbuilt} does not build")], time.monotonic()
             log = LOGS / f"build-{unbuilt}.log"
         else:
             log = LOGS / f"{group.name}.log"
-            env = {"ANGZARR_BINARY": str(ROOT / f"build/{group.preset or 'dev'}/angzarr"), **SANITIZER_ENV.get(group.preset, {}), **group.env}
+            mark = f"{self.mark}-{group.name}"
+            env = {MARK: mark, "ANGZARR_BINARY": str(ROOT / f"build/{group.preset or 'dev'}/angzarr"), **SANITIZER_ENV.get(group.preset, {}), **group.env}
             if group.broker:
                 env["ANG_TEST_KAFKA"] = self.start_broker()
             start = time.monotonic()
@@ -316,17 +335,18 @@ class Check:
             count, failures = kind(group, log, env)
             if group.broker:
                 self.stop_broker()
-            left = self.leftovers()
+            left = self.leftovers(mark)
             if left:
                 count.failed += 1
                 failures.append(("processes that outlived their test", "\n".join(f"{pid} {command}" for pid, command in left)))
-        mark = "" if count.failed + count.skipped == 0 else "   <--"
-        say(f"{group.name:<24} {str(count):<40} {time.monotonic() - start:6.1f} s{mark}")
+        arrow = "" if count.failed + count.skipped == 0 else "   <--"
+        say(f"{group.name:<24} {str(count):<40} {time.monotonic() - start:6.1f} s{arrow}")
         for name, text in failures:
             show(f"{group.name}: {name}", text)
         if failures:
             say(f"---- whole log: {log.relative_to(ROOT)}")
-        self.total.add(count)
+        with self.counting:
+            self.total.add(count)
 
 
 def main():
@@ -351,8 +371,7 @@ def main():
     start = time.monotonic()
     check = Check()
     try:
-        for i, group in enumerate(chosen):
-            check.group(group, chosen[i + 1:])
+        check.groups(chosen)
     except KeyboardInterrupt:
         say("interrupted")
         check.total.failed += 1
