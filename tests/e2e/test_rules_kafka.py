@@ -509,7 +509,7 @@ def put_all(broker, topic, records, abort=0):
 def test_L11_a_set_of_done_records_that_is_too_long_is_a_record(broker, make_system, gated, lost):
     """1,600 stuck roots, a refusal after each, and gaps too wide for a bitmap: no refused command is run again."""
     logic = gated()
-    system = make_system({"order": logic.address}, partitions=1, settings={"limits": {"slow_after": "200ms"}}).up()
+    system = make_system({"order": logic.address}, partitions=1, settings={"limits": {"slow_after": "200ms"}, "gateway": {"deadline": "2m"}}).up()
     topic = system.topic("order.commands")
     ids = []
     for burst in range(2):
@@ -531,6 +531,6 @@ def test_L11_a_set_of_done_records_that_is_too_long_is_a_record(broker, make_sys
         shutil.rmtree(pathlib.Path(system.config["state"]["path"], "w0/store"))
     system.up()
     client = system.client()
-    assert numbers(client.do("order", last, 1, timeout=60)) == [1]
+    assert numbers(client.do("order", last, 1, timeout=100)) == [1]
     assert [id for id in ids if logic.calls.of(id) != 1] == []
     assert not [line for line in system.worker.log_lines() if line["id"] == "DONE-SET-IGNORED"]
