@@ -15,7 +15,7 @@
 
 #define PARTITIONS  4
 #define IN_FLIGHT   3
-#define DEADLINE_MS 4000
+#define DEADLINE_MS 8000
 #define MESSAGE_MAX (16 << 10)
 
 struct stage {
