@@ -151,34 +151,36 @@ struct ang_status *ang_command_take(struct ang_gateway *g, struct ang_rpc *rpc, 
     return (NULL);
 }
 
-void ang_command_handle(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
+/* Takes st: what is already known to be wrong with it. */
+static void take(struct ang_gateway *g, struct ang_rpc *rpc, struct ang_status *st, const struct ang_request *rq) {
     const struct ang_domain *domain = NULL;
-    struct ang_wire_command_book book;
-    struct ang_status *st;
-    struct ang_gateway *g;
-    struct ang_err *er;
 
-    ANG_CAST(g, arg, ANG_GATEWAY_MAGIC);
-    er = ang_wire_parse_command_book(request, &book);
-    st = er != NULL ? ang_status_from_err(&er)
-                    : ang_command_take(g, rpc, &(struct ang_request){.command = &book}, NULL, &domain);
+    if (st == NULL)
+        st = ang_command_take(g, rpc, rq, NULL, &domain);
     if (st != NULL)
         fail(g, domain, rpc, st);
 }
 
-void ang_command_record(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
-    const struct ang_domain *domain = NULL;
-    struct ang_wire_event_book book;
-    struct ang_status *st;
+static struct ang_status *unread(struct ang_err *er) {
+    return (er == NULL ? NULL : ang_status_from_err(&er));
+}
+
+void ang_command_handle(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
+    struct ang_wire_command_book book;
     struct ang_gateway *g;
-    struct ang_err *er;
 
     ANG_CAST(g, arg, ANG_GATEWAY_MAGIC);
-    er = ang_wire_parse_event_book(request, &book);
-    st = er != NULL ? ang_status_from_err(&er)
-                    : ang_command_take(g, rpc, &(struct ang_request){.record = &book}, NULL, &domain);
-    if (st != NULL)
-        fail(g, domain, rpc, st);
+    struct ang_status *st = unread(ang_wire_parse_command_book(request, &book));
+    take(g, rpc, st, &(struct ang_request){.command = &book});
+}
+
+void ang_command_record(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
+    struct ang_wire_event_book book;
+    struct ang_gateway *g;
+
+    ANG_CAST(g, arg, ANG_GATEWAY_MAGIC);
+    struct ang_status *st = unread(ang_wire_parse_event_book(request, &book));
+    take(g, rpc, st, &(struct ang_request){.record = &book});
 }
 
 static struct ang_status *check_mode(const struct ang_wire_command_request *r) {
@@ -193,19 +195,14 @@ static struct ang_status *check_mode(const struct ang_wire_command_request *r) {
 }
 
 void ang_command_handle_sync(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
-    const struct ang_domain *domain = NULL;
     struct ang_wire_command_request r;
-    struct ang_status *st;
     struct ang_gateway *g;
-    struct ang_err *er;
 
     ANG_CAST(g, arg, ANG_GATEWAY_MAGIC);
-    er = ang_wire_parse_sync_command(request, &r);
-    st = er != NULL ? ang_status_from_err(&er) : check_mode(&r);
+    struct ang_status *st = unread(ang_wire_parse_sync_command(request, &r));
     if (st == NULL)
-        st = ang_command_take(g, rpc, &(struct ang_request){.command = &r.command}, NULL, &domain);
-    if (st != NULL)
-        fail(g, domain, rpc, st);
+        st = check_mode(&r);
+    take(g, rpc, st, &(struct ang_request){.command = &r.command});
 }
 
 /* ---- appending a copy ---- */
