@@ -190,10 +190,10 @@ static void print_record_text(const struct ang_rec *rec, const struct told *t) {
     ang_buf_addf(&b, "offset %lld  events %u to %u  %s", (long long)rec->offset, t->first, t->last, t->time);
     if (t->command.n > 0)
         ang_buf_add_str(&b, "  command-id ");
-    look_add_text(&b, ang_buf_slice(&t->command));
+    tool_add_shown(&b, ang_buf_slice(&t->command));
     if (t->correlation.n > 0)
         ang_buf_add_str(&b, "  correlation-id ");
-    look_add_text(&b, ang_buf_slice(&t->correlation));
+    tool_add_shown(&b, ang_buf_slice(&t->correlation));
     printf("%.*s\n%.*s", (int)b.n, (const char *)b.p, (int)t->pages.n, (const char *)t->pages.p);
     ang_buf_fini(&b);
 }

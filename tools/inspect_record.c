@@ -18,7 +18,7 @@ static void print_text(const char *name, struct ang_slice value) {
     struct ang_buf b = {NULL, 0, 0};
 
     ang_buf_addf(&b, "%-10s ", name);
-    look_add_text(&b, value);
+    tool_add_shown(&b, value);
     tool_line(ang_buf_slice(&b));
     ang_buf_fini(&b);
 }
@@ -53,7 +53,7 @@ static void print_value(const struct ang_rec *rec, const struct inspect_value *v
         break;
     case INSPECT_HEX:
         ang_buf_addf(&b, "%-10s %zu bytes that are no %s: ", "value", rec->value.n, v->type == NULL ? "mark" : v->type);
-        look_add_text(&b, ang_buf_slice(&v->why));
+        tool_add_shown(&b, ang_buf_slice(&v->why));
         ang_buf_add_str(&b, "\n");
         ang_buf_add_slice(&b, ang_buf_slice(&v->shown));
         break;

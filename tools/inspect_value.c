@@ -50,7 +50,7 @@ static void mark(const struct ang_rec *rec, struct inspect_value *v) {
         refusal(rec, v);
     } else if (has_prefix(rec->key, "!done/")) {
         v->form = INSPECT_TEXT;
-        look_add_text(&v->shown, rec->value);
+        tool_add_shown(&v->shown, rec->value);
     } else {
         as_hex(rec, v, "the key is not one of a mark that has a value");
     }

@@ -40,8 +40,6 @@ int look_scan(const struct look *l, const struct ang_range *range, bool (*take)(
 const char *look_type(const struct look *l, const struct ang_rec *rec); /* "angzarr.EventBook"; NULL: none */
 
 /* ---- texts ---- */
-/* Bytes as text, with what is not printable as \xNN. */
-void look_add_text(struct ang_buf *b, struct ang_slice s);
 void look_add_hex(struct ang_buf *b, struct ang_slice s);
 /* One line of JSON as indented lines, each with `indent` blanks in front but the first. */
 void look_add_pretty(struct ang_buf *b, struct ang_slice json, int indent);

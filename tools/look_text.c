@@ -1,18 +1,7 @@
 /* Texts of the tools that look at the log: bytes that may be anything, and JSON. */
 #include <stdio.h>
 
-#include "proto/wire.h"
 #include "tools/look.h"
-
-void look_add_text(struct ang_buf *b, struct ang_slice s) {
-    const size_t valid = ang_utf8_len(s);
-
-    for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] < 0x20 || s.p[i] == 0x7f || i >= valid)
-            ang_buf_addf(b, "\\x%02x", s.p[i]);
-        else
-            ang_buf_add_u8(b, s.p[i]);
-}
 
 void look_add_hex(struct ang_buf *b, struct ang_slice s) {
     for (size_t i = 0; i < s.n; i++)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "proto/wire.h"
 #include "tools/tool.h"
 
 struct tool_table {
@@ -12,7 +13,7 @@ struct tool_table {
     size_t n_cells;
 };
 
-/* A terminal obeys U+0000 to U+001F, and U+007F to U+009F, which are two bytes in UTF-8. */
+/* A terminal obeys U+0000 to U+001F, and U+007F to U+009F, which are two bytes in UTF-8; the bytes of the latter alone are no UTF-8. */
 static bool obeyed(struct ang_slice s, size_t i) {
     const uint8_t c = s.p[i];
 
@@ -20,8 +21,10 @@ static bool obeyed(struct ang_slice s, size_t i) {
 }
 
 void tool_add_shown(struct ang_buf *b, struct ang_slice text) {
+    const size_t valid = ang_utf8_len(text);
+
     for (size_t i = 0; i < text.n; i++)
-        if (obeyed(text, i))
+        if (obeyed(text, i) || i >= valid)
             ang_buf_addf(b, "\\x%02x", text.p[i]);
         else
             ang_buf_add_u8(b, text.p[i]);

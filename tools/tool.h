@@ -183,7 +183,7 @@ void tool_table_print(struct tool_table *t, uint32_t right);
 void tool_table_free(struct tool_table *t);
 /* A line on stdout, flushed: for streams, also into a pipe. */
 void tool_line(struct ang_slice line);
-/* Appends text from outside; what a terminal would obey becomes \xNN. */
+/* Appends text from outside; what a terminal would obey, and all from the first byte that is no UTF-8, becomes \xNN. */
 void tool_add_shown(struct ang_buf *b, struct ang_slice text);
 /* Nobody reads standard output any more, or it cannot be written: there is no use in going on. */
 bool tool_unread(void);
