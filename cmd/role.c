@@ -30,6 +30,7 @@ struct app {
     struct ang_gateway *gateway;
     struct ang_loop *loop;            /* of server */
     struct ang_rpc_server *server;    /* the stand-in; then, role aggregate, the worker's own */
+    struct ang_rpc_method *stand_in;  /* its methods */
     struct ang_http *http;
     char *address;
     pthread_mutex_t lock;
@@ -173,39 +174,6 @@ static void not_yet(void *arg, struct ang_rpc *rpc, struct ang_slice request) {
     ang_rpc_fail(rpc, &st);
 }
 
-/* Reflection lists them meanwhile, so each role has those that it will serve. */
-static const struct ang_rpc_method not_yet_gateway[] = {
-    {"/angzarr.CommandGateway/Execute", ANG_RPC_UNARY, not_yet},
-    {"/angzarr.CommandGateway/ExecuteSync", ANG_RPC_UNARY, not_yet},
-    {"/angzarr.CommandGateway/ExecuteStream", ANG_RPC_SERVER_STREAM, not_yet},
-    {"/angzarr.CommandGateway/ExecuteStreamResponseCount", ANG_RPC_SERVER_STREAM, not_yet},
-    {"/angzarr.CommandGateway/ExecuteStreamResponseTime", ANG_RPC_SERVER_STREAM, not_yet},
-    {"/angzarr.BusinessCoordinator/Handle", ANG_RPC_UNARY, not_yet},
-    {"/angzarr.BusinessCoordinator/Record", ANG_RPC_UNARY, not_yet},
-    {"/angzarr.AggregateCoordinator/Handle", ANG_RPC_UNARY, not_yet},
-    {"/angzarr.AggregateCoordinator/HandleSync", ANG_RPC_UNARY, not_yet},
-    {"/angzarr.EventQuery/GetEventBook", ANG_RPC_UNARY, not_yet},
-    {"/angzarr.EventQuery/GetEvents", ANG_RPC_SERVER_STREAM, not_yet},
-    {"/angzarr.EventQuery/GetAggregateRoots", ANG_RPC_SERVER_STREAM, not_yet},
-    {"/angzarr.EventQuery/Synchronize", ANG_RPC_BIDI_STREAM, not_yet},
-    {"/angzarr.EventStream/Subscribe", ANG_RPC_SERVER_STREAM, not_yet},
-    {"/angzarr.ext.EventTail/Follow", ANG_RPC_SERVER_STREAM, not_yet},
-};
-static const struct ang_rpc_method not_yet_stream[] = {
-    {"/angzarr.EventQuery/GetEventBook", ANG_RPC_UNARY, not_yet},
-    {"/angzarr.EventQuery/GetEvents", ANG_RPC_SERVER_STREAM, not_yet},
-    {"/angzarr.EventQuery/GetAggregateRoots", ANG_RPC_SERVER_STREAM, not_yet},
-    {"/angzarr.EventQuery/Synchronize", ANG_RPC_BIDI_STREAM, not_yet},
-    {"/angzarr.EventStream/Subscribe", ANG_RPC_SERVER_STREAM, not_yet},
-    {"/angzarr.ext.EventTail/Follow", ANG_RPC_SERVER_STREAM, not_yet},
-};
-static const struct ang_rpc_method not_yet_worker[] = {
-    {"/angzarr.EventQuery/GetEventBook", ANG_RPC_UNARY, not_yet},
-    {"/angzarr.EventQuery/GetEvents", ANG_RPC_SERVER_STREAM, not_yet},
-    {"/angzarr.ext.Worker/Page", ANG_RPC_UNARY, not_yet},
-    {"/angzarr.ext.Worker/Attach", ANG_RPC_SERVER_STREAM, not_yet},
-};
-
 static struct ang_err *open_server(struct app *a, const char *address, const struct ang_rpc_method *methods, size_t n) {
     const struct ang_rpc_server_conf conf = {
         .loop = a->loop = ang_loop_new("ang-server", NULL, NULL),
@@ -225,17 +193,18 @@ static struct ang_err *open_server(struct app *a, const char *address, const str
     return (NULL);
 }
 
+/* What the role will serve, so that reflection lists it meanwhile. */
 static struct ang_err *open_stand_in(struct app *a) {
-    switch (a->role) {
-    case ROLE_AGGREGATE:
-        return (open_server(a, listens_on(a), not_yet_worker, ANG_COUNT(not_yet_worker)));
-    case ROLE_STREAM:
-        return (open_server(a, listens_on(a), not_yet_stream, ANG_COUNT(not_yet_stream)));
-    case ROLE_STANDALONE:
-    case ROLE_GATEWAY:
-        break;
-    }
-    return (open_server(a, listens_on(a), not_yet_gateway, ANG_COUNT(not_yet_gateway)));
+    const bool worker = a->role == ROLE_AGGREGATE;
+    size_t n = ang_worker_n_methods;
+    struct ang_rpc_method *m = worker ? ang_calloc(n, sizeof *m) : ang_gateway_methods(a->role == ROLE_STREAM, &n);
+
+    if (worker)
+        memcpy(m, ang_worker_methods, n * sizeof *m);
+    for (size_t i = 0; i < n; i++)
+        m[i].handle = not_yet;
+    a->stand_in = m;
+    return (open_server(a, listens_on(a), m, n));
 }
 
 static void close_server(struct app *a, int grace_ms) {
@@ -349,6 +318,7 @@ static void stop(struct app *a) {
     ang_http_close(a->http);
     ang_topology_free(a->topology);
     ang_log_close(a->log);
+    free(a->stand_in);
     free(a->address);
 }
 

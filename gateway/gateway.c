@@ -36,10 +36,10 @@ static const char *const services[] = {"",
 /* What the role `stream` has of them. */
 static const char *const stream_services[] = {"angzarr.EventQuery", "angzarr.EventStream", "angzarr.ext.EventTail"};
 
-static bool serves(const struct ang_gateway *g, const char *service, size_t n) {
+static bool serves(bool streams_only, const char *service, size_t n) {
     size_t i;
 
-    if (!g->conf.streams_only || n == 0)
+    if (!streams_only || n == 0)
         return (true);
     for (i = 0; i < ANG_COUNT(stream_services); i++)
         if (ang_slice_is(ang_slice_of(service, n), stream_services[i]))
@@ -47,16 +47,18 @@ static bool serves(const struct ang_gateway *g, const char *service, size_t n) {
     return (false);
 }
 
-static void choose_methods(struct ang_gateway *g) {
+struct ang_rpc_method *ang_gateway_methods(bool streams_only, size_t *ret_n) {
+    struct ang_rpc_method *served = ang_calloc(ANG_COUNT(methods), sizeof *served);
     size_t i;
 
-    g->methods = ang_calloc(ANG_COUNT(methods), sizeof *g->methods);
+    *ret_n = 0;
     for (i = 0; i < ANG_COUNT(methods); i++) {
         const char *service = methods[i].path + 1;
 
-        if (serves(g, service, strcspn(service, "/")))
-            g->methods[g->n_methods++] = methods[i];
+        if (serves(streams_only, service, strcspn(service, "/")))
+            served[(*ret_n)++] = methods[i];
     }
+    return (served);
 }
 
 /* ---- mail ---- */
@@ -379,7 +381,7 @@ struct ang_err *ang_gateway_start(const struct ang_gateway_conf *conf, struct an
     g->magic = ANG_GATEWAY_MAGIC;
     g->conf = *conf;
     g->id = gateway_id(conf->settings);
-    choose_methods(g);
+    g->methods = ang_gateway_methods(conf->streams_only, &g->n_methods);
     g->loop = ang_loop_new("gateway", turn, g);
     g->mail = ang_mail_new(g);
     g->pending = pending_new(g);
@@ -423,6 +425,6 @@ void ang_gateway_set_serving(struct ang_gateway *g, bool serving) {
 
     ANG_CHECK(g, ANG_GATEWAY_MAGIC);
     for (i = 0; i < ANG_COUNT(services); i++)
-        if (serves(g, services[i], strlen(services[i])))
+        if (serves(g->conf.streams_only, services[i], strlen(services[i])))
             ang_rpc_server_set_health(g->server, services[i], serving);
 }

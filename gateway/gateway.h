@@ -25,6 +25,8 @@ struct ang_gateway_conf {
     bool streams_only;   /* EventQuery, EventStream and EventTail alone, no commands: the role `stream` */
     struct ang_worker *local; /* the worker of this process: answers and queries go straight to it; NULL: found through `owners` */
 };
+/* What it serves; the caller frees it.  The handlers' arg is the gateway. */
+struct ang_rpc_method *ang_gateway_methods(bool streams_only, size_t *ret_n);
 /* Binds the address at once; commands and queries are taken from then on (health is set by the caller). */
 struct ang_err *ang_gateway_start(const struct ang_gateway_conf *conf, struct ang_gateway **ret_g) ANG_MUST_USE;
 const char *ang_gateway_address(const struct ang_gateway *g);
