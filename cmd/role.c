@@ -154,7 +154,7 @@ static void worker_ready(void *arg, bool ready) {
     ANG_PT(pthread_mutex_unlock(&a->lock));
 }
 
-static void worker_fatal(void *arg, struct ang_err *er) {
+static void failed(void *arg, struct ang_err *er) {
     struct app *a = arg;
 
     ANG_PT(pthread_mutex_lock(&a->lock));
@@ -249,7 +249,7 @@ static struct ang_err *start_worker(struct app *a) {
                                          .topology = a->topology,
                                          .endpoint = a->role == ROLE_STANDALONE ? "" : named ? advertise : a->address,
                                          .ready = worker_ready,
-                                         .fatal = worker_fatal,
+                                         .fatal = failed,
                                          .arg = a};
     struct ang_err *er;
 
@@ -266,7 +266,9 @@ static struct ang_err *start_gateway(struct app *a) {
                                           .topology = a->topology,
                                           .address = listens_on(a),
                                           .streams_only = a->role == ROLE_STREAM,
-                                          .local = a->worker};
+                                          .local = a->worker,
+                                          .fatal = failed,
+                                          .arg = a};
 
     return (ang_gateway_start(&conf, &a->gateway));
 }

@@ -351,6 +351,12 @@ static struct ang_pending *pending_new(struct ang_gateway *g) {
     return (ang_pending_new(&conf));
 }
 
+static void workers_failed(void *arg, struct ang_err *er) {
+    const struct ang_gateway *g = arg;
+
+    g->conf.fatal(g->conf.arg, er);
+}
+
 static struct ang_err *open_parts(struct ang_gateway *g) {
     const struct ang_workers_conf wc = {.loop = g->loop,
                                         .log = g->conf.log,
@@ -359,6 +365,7 @@ static struct ang_err *open_parts(struct ang_gateway *g) {
                                         .answer = answer,
                                         .path = path,
                                         .changed = changed,
+                                        .failed = workers_failed,
                                         .arg = g};
     const struct ang_rpc_server_conf sc = {.loop = g->loop,
                                            .address = g->conf.address,

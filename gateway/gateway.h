@@ -24,6 +24,8 @@ struct ang_gateway_conf {
     const char *address; /* to listen on */
     bool streams_only;   /* EventQuery, EventStream and EventTail alone, no commands: the role `stream` */
     struct ang_worker *local; /* the worker of this process: answers and queries go straight to it; NULL: found through `owners` */
+    void (*fatal)(void *arg, struct ang_err *er); /* only a new start can heal it; takes er; on the gateway's loop */
+    void *arg;
 };
 /* What it serves; the caller frees it.  The handlers' arg is the gateway. */
 struct ang_rpc_method *ang_gateway_methods(bool streams_only, size_t *ret_n);

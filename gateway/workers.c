@@ -64,6 +64,7 @@ struct ang_workers {
     struct peer *peers;
     uint64_t version;
     bool reap; /* some peer may be closed */
+    bool told; /* `owners` has been read: later errors leave us what is known */
 };
 
 static void peer_attach(struct peer *p);
@@ -334,7 +335,10 @@ void ang_workers_turn(struct ang_workers *w) {
         return;
     if (atomic_load_explicit(&w->woken, memory_order_relaxed) && atomic_exchange(&w->woken, false)) {
         er = ang_owners_poll(w->owners, &changed);
-        if (er != NULL) {
+        w->told |= changed;
+        if (er != NULL && er->cls == ANG_FATAL && !w->told) {
+            w->conf.failed(w->conf.arg, er);
+        } else if (er != NULL) {
             ANG_LOG_EVERY(10000, ANG_LOG_WARN, "GW-OWNERS", "who owns what cannot be read; what is known is used",
                           "error", er->msg);
             ang_err_free(&er);

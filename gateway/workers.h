@@ -25,6 +25,7 @@ struct ang_workers_conf {
     void (*answer)(void *arg, const struct ang_pending_answer *a);
     void (*path)(void *arg, const struct ang_domain *domain, int32_t partition, bool up);
     void (*changed)(void *arg); /* some route is not what it was */
+    void (*failed)(void *arg, struct ang_err *er); /* `owners` cannot be read at all; takes er */
     void *arg;
 };
 struct ang_err *ang_workers_open(const struct ang_workers_conf *conf,

@@ -90,8 +90,8 @@ struct ang_status *ang_status_from_err(struct ang_err **er) {
         code = ANG_NOT_FOUND;
     else if ((*er)->code == ANG_E_TOO_BIG)
         code = ANG_RESOURCE_EXHAUSTED;
-    else
-        code = (*er)->cls == ANG_RETRY ? ANG_UNAVAILABLE : ANG_INTERNAL;
+    else /* missing rights are mended at the broker, not by the caller */
+        code = (*er)->cls == ANG_RETRY || (*er)->code == ANG_E_LOG_AUTH ? ANG_UNAVAILABLE : ANG_INTERNAL;
     st = ang_status_new(code, "%s", (*er)->msg);
     ang_err_free(er);
     return (st);

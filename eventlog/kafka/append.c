@@ -35,17 +35,32 @@ struct report {
     void *arg;
 };
 
+/* A producer that may not get an id is dead before it sent anything: what its records fail with says nothing of the rights. */
+static rd_kafka_resp_err_t cause(rd_kafka_t *rk, rd_kafka_resp_err_t err) {
+    rd_kafka_resp_err_t under;
+
+    switch ((int)err) {
+    case RD_KAFKA_RESP_ERR__FATAL:
+    case RD_KAFKA_RESP_ERR__PURGE_QUEUE:
+    case RD_KAFKA_RESP_ERR__PURGE_INFLIGHT:
+        under = rd_kafka_fatal_error(rk, NULL, 0);
+        return (ang_kafka_is_auth(under) ? under : err);
+    }
+    return (err);
+}
+
 /* The code's own text: rd_kafka_message_errstr would take the record's value for one. */
 static struct ang_err *report_error(rd_kafka_t *rk, const rd_kafka_message_t *m) {
+    const rd_kafka_resp_err_t err = cause(rk, m->err);
     char what[512];
     (void)snprintf(what, sizeof(what), "%s/%d: the record was not written", rd_kafka_topic_name(m->rkt),
                    (int)m->partition);
     if (rd_kafka_message_status(m) == RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED) {
         (void)snprintf(what, sizeof(what), "%s/%d: the record may have been written", rd_kafka_topic_name(m->rkt),
                        (int)m->partition);
-        return (ang_kafka_err(NULL, m->err, NULL, ANG_UNKNOWN, what));
+        return (ang_kafka_err(NULL, err, NULL, ANG_UNKNOWN, what));
     }
-    return (ang_kafka_err(NULL, m->err, NULL, ANG_RETRY, what));
+    return (ang_kafka_err(NULL, err, NULL, ANG_RETRY, what));
 }
 
 /* On the appender's thread. */
@@ -214,6 +229,8 @@ static rd_kafka_resp_err_t produce(struct ang_kafka_appender *a, const struct an
         RD_KAFKA_V_KEY((const void *)rec->key.p, rec->key.n),
         RD_KAFKA_V_VALUE((void *)(uintptr_t)value, rec->tombstone ? 0 : rec->value.n), RD_KAFKA_V_HEADERS(hdrs),
         RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(r), RD_KAFKA_V_END);
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        err = cause(a->rk, err);
     ANG_PT(pthread_rwlock_unlock(&a->lock));
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR && hdrs != NULL)
         rd_kafka_headers_destroy(hdrs);

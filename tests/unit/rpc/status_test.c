@@ -38,6 +38,7 @@ static void errors_become_codes(void **state) {
         {ANG_E_INVALID, ANG_INVALID_ARGUMENT},   {ANG_E_WIRE, ANG_INVALID_ARGUMENT}, {ANG_E_NO_DOMAIN, ANG_NOT_FOUND},
         {ANG_E_TOO_BIG, ANG_RESOURCE_EXHAUSTED}, {ANG_E_SHUTDOWN, ANG_UNAVAILABLE},  {ANG_E_TIMEOUT, ANG_UNAVAILABLE},
         {ANG_E_STORE_IO, ANG_UNAVAILABLE},       {ANG_E_INTERNAL, ANG_INTERNAL},     {ANG_E_LOG_TOPIC, ANG_INTERNAL},
+        {ANG_E_LOG_AUTH, ANG_UNAVAILABLE},
     };
     for (size_t i = 0; i < ANG_COUNT(rows); i++) {
         struct ang_err *er = ang_err_new(rows[i].ec, "what %d", 1);
