@@ -214,9 +214,7 @@ struct ang_err *ang_json_parse(const struct ang_type *type, struct ang_slice tex
     struct ang_err *er;
 
     ANG_CHECK(type, ANG_TYPE_MAGIC);
-    ps.max = ps.opts->max == 0 ? ANG_JSON_MAX : ps.opts->max;
-    if (ps.max > INT32_MAX)
-        ps.max = INT32_MAX; /* of a message's length */
+    ps.max = json_max(ps.opts);
     if (text.n > ps.max)
         return (json_error(&root, ANG_E_TOO_BIG, "%zu bytes of JSON; at most %zu are read", text.n, ps.max));
     ps.limit = before + ps.max;

@@ -472,9 +472,7 @@ struct ang_err *ang_json_print(const struct ang_type *type, struct ang_slice mes
     struct ang_err *er;
 
     ANG_CHECK(type, ANG_TYPE_MAGIC);
-    pr.max = pr.opts->max == 0 ? ANG_JSON_MAX : pr.opts->max;
-    if (pr.max > INT32_MAX)
-        pr.max = INT32_MAX; /* of a message's length */
+    pr.max = json_max(pr.opts);
     if (message.n > pr.max)
         return (json_error(&root, ANG_E_TOO_BIG, "%zu bytes; at most %zu are read", message.n, pr.max));
     pr.out.pretty = pr.opts->pretty;

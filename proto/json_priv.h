@@ -43,6 +43,13 @@ struct json_path path_name(const struct json_path *up, struct ang_slice name);
 struct ang_err *json_error(const struct json_path *at, enum ang_ec code, const char *fmt, ...)
     ANG_PRINTF(3, 4) ANG_MUST_USE;
 
+/* Bytes read and written at most; never more than fit a message's length. */
+static inline size_t json_max(const struct ang_json_opts *opts) {
+    const size_t max = opts->max == 0 ? ANG_JSON_MAX : opts->max;
+
+    return (max > INT32_MAX ? INT32_MAX : max);
+}
+
 /* ---- scalars ---- */
 void json_add_u64(struct ang_buf *b, uint64_t v);
 void json_add_i64(struct ang_buf *b, int64_t v);

@@ -6,6 +6,9 @@
 #include <unistd.h>
 
 #include "base/uuid.h"
+#include "proto/frame.h"
+#include "proto/json.h"
+#include "proto/types.h"
 #include "tools/tool.h"
 
 #define READ_MAX ((size_t)64 << 20)
@@ -17,83 +20,31 @@ bool tool_root(const char *text, struct ang_uuid *ret) {
     return (false);
 }
 
-/* ---- RFC 3339 ---- */
-
-/* Digits at *p, `n` of them. */
-static bool digits(const char **p, int n, int *ret) {
-    *ret = 0;
-    for (int i = 0; i < n; i++, (*p)++) {
-        if (**p < '0' || **p > '9')
-            return (false);
-        *ret = *ret * 10 + (**p - '0');
-    }
-    return (true);
-}
-
-static bool sign(const char **p, char c) {
-    if (**p != c)
-        return (false);
-    (*p)++;
-    return (true);
-}
-
-/* ".123456789": what is below a microsecond is cut. */
-static bool fraction(const char **p, int64_t *ret_us) {
-    int64_t unit = 100000;
-
-    *ret_us = 0;
-    if (!sign(p, '.'))
-        return (true);
-    if (**p < '0' || **p > '9')
-        return (false);
-    for (; **p >= '0' && **p <= '9'; (*p)++, unit /= 10)
-        *ret_us += unit * (**p - '0');
-    return (true);
-}
-
-/* "Z" or "+01:00", to seconds. */
-static bool zone(const char **p, int *ret_s) {
-    int h, m;
-    const char c = **p;
-
-    *ret_s = 0;
-    if (sign(p, 'Z') || sign(p, 'z'))
-        return (true);
-    if (!(sign(p, '+') || sign(p, '-')) || !digits(p, 2, &h) || !sign(p, ':') || !digits(p, 2, &m) || h > 23 || m > 59)
-        return (false);
-    *ret_s = (c == '-' ? -1 : 1) * (h * 3600 + m * 60);
-    return (true);
-}
-
-static bool date_and_time(const char **p, struct tm *tm) {
-    return (digits(p, 4, &tm->tm_year) && sign(p, '-') && digits(p, 2, &tm->tm_mon) && sign(p, '-') &&
-            digits(p, 2, &tm->tm_mday) && (sign(p, 'T') || sign(p, 't') || sign(p, ' ')) &&
-            digits(p, 2, &tm->tm_hour) && sign(p, ':') && digits(p, 2, &tm->tm_min) && sign(p, ':') &&
-            digits(p, 2, &tm->tm_sec));
-}
-
-/* timegm makes the 2nd of March of the 30th of February: what comes back must be what went in. */
-static bool exists(const struct tm *tm) {
-    struct tm copy = *tm;
-    const time_t t = timegm(&copy);
-    struct tm back;
-
-    return (gmtime_r(&t, &back) != NULL && back.tm_mon == tm->tm_mon && back.tm_mday == tm->tm_mday &&
-            back.tm_hour == tm->tm_hour && back.tm_min == tm->tm_min && back.tm_sec == tm->tm_sec);
-}
-
+/* As protobuf's JSON mapping reads a Timestamp, and with the small letters and the space that RFC 3339 allows, too. */
 bool tool_time(const char *text, int64_t *ret_us) {
-    struct tm tm = {.tm_isdst = 0};
-    int64_t us;
-    int offset;
+    const struct ang_type *type = ang_types_message(ang_types_builtin(), ang_slice_str("google.protobuf.Timestamp"));
+    struct ang_buf json = {NULL, 0, 0}, bytes = {NULL, 0, 0};
+    struct ang_wire_timestamp at;
+    struct ang_err *er;
+    uint8_t *between, *last;
 
-    if (!date_and_time(&text, &tm) || !fraction(&text, &us) || !zone(&text, &offset) || *text != '\0')
+    ang_json_add_string(&json, ang_slice_str(text));
+    between = json.p + sizeof("\"2026-01-31") - 1;
+    last = json.p + json.n - sizeof("Z\"") + 1;
+    if (last > between && (*between == 't' || *between == ' '))
+        *between = 'T';
+    if (*last == 'z')
+        *last = 'Z';
+    er = ang_json_parse(type, ang_buf_slice(&json), NULL, &bytes);
+    if (er == NULL)
+        er = ang_wire_parse_timestamp(ang_buf_slice(&bytes), &at);
+    ang_buf_fini(&json);
+    ang_buf_fini(&bytes);
+    if (er != NULL || at.seconds < 0) {
+        ang_err_free(&er);
         return (false);
-    tm.tm_year -= 1900;
-    tm.tm_mon -= 1;
-    if (tm.tm_year < 70 || !exists(&tm))
-        return (false);
-    *ret_us = ((int64_t)timegm(&tm) - offset) * 1000000 + us;
+    }
+    *ret_us = at.seconds * 1000000 + at.nanos / 1000;
     return (true);
 }
 
