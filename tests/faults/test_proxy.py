@@ -210,20 +210,25 @@ def test_a_dropped_answer_is_of_a_request_that_was_done(brokers, proxy, peer):
     proxy.drop_answer(api=METADATA)
     p = peer()
     p.send(frame(METADATA, 1))
-    assert p.silent() and brokers[0].seen == [1]
+    eventually(lambda: brokers[0].seen == [1])
+    assert p.silent()
 
 
 @pytest.mark.parametrize("side", ["request", "answer"])
 def test_a_delay(brokers, proxy, peer, side):
-    (proxy.delay_request if side == "request" else proxy.delay_answer)(300, times=1)
+    (proxy.delay_request if side == "request" else proxy.delay_answer)(1000, times=1)
     p = peer()
     begun = time.monotonic()
     p.send(frame(METADATA, 1))
-    time.sleep(0.1)
-    assert brokers[0].seen == ([] if side == "request" else [1])
-    assert p.answers() == [1] and time.monotonic() - begun >= 0.3
+    if side == "request":
+        time.sleep(0.1)
+        assert brokers[0].seen == []
+    else:
+        eventually(lambda: brokers[0].seen == [1])
+    assert p.answers() == [1] and time.monotonic() - begun >= 1
+    begun = time.monotonic()
     p.send(frame(METADATA, 2))
-    assert p.answers() == [2] and time.monotonic() - begun < 0.6
+    assert p.answers() == [2] and time.monotonic() - begun < 0.9
 
 
 def test_a_held_request_and_what_follows_it_wait_for_the_test(brokers, proxy, peer):
