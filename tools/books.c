@@ -48,28 +48,11 @@ static int add_page(struct tool_books *b, const struct ang_wire_event_page *page
     return (rc);
 }
 
-static int add_snapshot(const struct ang_wire_event_book *book) {
-    const struct ang_wire_any *state = book->snapshot.raw.p != NULL ? &book->snapshot.state : &book->snapshot_state;
-    struct ang_buf type = {NULL, 0, 0}, json = {NULL, 0, 0};
-    int rc;
-
-    if (state->raw.p == NULL)
-        return (ANG_TOOL_DONE);
-    rc = tool_payload(state, &type, &json);
-    if (rc == ANG_TOOL_DONE && book->snapshot.raw.p != NULL)
-        printf("snapshot after %u: %s %s\n", book->snapshot.sequence, (const char *)type.p, (const char *)json.p);
-    else if (rc == ANG_TOOL_DONE)
-        printf("snapshot: %s %s\n", (const char *)type.p, (const char *)json.p);
-    ang_buf_fini(&type);
-    ang_buf_fini(&json);
-    return (rc);
-}
-
 int tool_books_add(struct tool_books *b, const struct ang_wire_event_book *book) {
     struct ang_wire_iter it = ang_wire_iter_of(book->pages);
     struct ang_wire_event_page page;
     struct ang_buf name = {NULL, 0, 0};
-    int rc;
+    int rc = ANG_TOOL_DONE;
 
     if (b->table == NULL)
         b->table = tool_table_new(heads, ANG_COUNT(heads));
@@ -80,7 +63,6 @@ int tool_books_add(struct tool_books *b, const struct ang_wire_event_book *book)
     }
     ang_buf_fini(&name);
     b->next = book->next_sequence;
-    rc = add_snapshot(book);
     while (rc == ANG_TOOL_DONE && ang_wire_event_pages_next(&it, &page))
         rc = add_page(b, &page);
     return (rc);

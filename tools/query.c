@@ -21,8 +21,7 @@ static struct {
 } q;
 
 static const struct tool_opt opts[] = {
-    {"book", 'b', NULL, "asks for all in one book (GetEventBook): one message, with the snapshot if there is one",
-     TOOL_FLAG, &q.book},
+    {"book", 'b', NULL, "asks for all in one book (GetEventBook): one message", TOOL_FLAG, &q.book},
     {"from", 0, "N", "events from this sequence on", TOOL_NUMBER, &q.selection.from},
     {"to", 0, "N", "events up to this sequence, this one too", TOOL_NUMBER, &q.selection.to},
     {"sequences", 0, "N,N", "these events", TOOL_TEXT, &q.selection.sequences},
