@@ -178,6 +178,7 @@ static void assigned(void *arg, const int32_t *partitions, size_t n) {
     for (i = 0; i < n; i++) {
         ANG_ASSERT(partitions[i] >= 0 && partitions[i] < l->domain->partitions);
         parts[i] = &l->parts[partitions[i]];
+        parts[i]->claimed = false;
     }
     take(l, parts, n, false);
     free(parts);
@@ -185,19 +186,19 @@ static void assigned(void *arg, const int32_t *partitions, size_t n) {
 
 /* So that the next owner need not fence us, which would hurt the partitions that stay (lane.md L16). */
 static void release(struct lane *l, const int32_t *partitions, size_t n) {
-    int32_t *served = ang_calloc(n + 1, sizeof *served);
+    int32_t *claimed = ang_calloc(n + 1, sizeof *claimed);
     struct ang_err *er;
     size_t i, k = 0;
 
     for (i = 0; i < n; i++)
-        if (part_readable(&l->parts[partitions[i]]))
-            served[k++] = partitions[i];
-    er = owning_say(l, served, k, ANG_OWNER_RELEASED, l->generation, RELEASE_MS);
+        if (l->parts[partitions[i]].claimed)
+            claimed[k++] = partitions[i];
+    er = owning_say(l, claimed, k, ANG_OWNER_RELEASED, l->generation, RELEASE_MS);
     if (er != NULL)
         ANG_LOG(ANG_LOG_WARN, "RELEASE", "the next owner is not told that partitions were released, and will fence us", "domain",
                 l->domain->name, "error", er->msg);
     ang_err_free(&er);
-    free(served);
+    free(claimed);
 }
 
 static void revoked(void *arg, const int32_t *partitions, size_t n, bool lost) {

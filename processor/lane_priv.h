@@ -179,6 +179,7 @@ struct part {
     _Atomic uint32_t epoch; /* raised by the lane whenever what is in memory of it becomes void; read by the takeover */
     int32_t generation;    /* SERVING: under which it was taken over */
     _Atomic int percent;   /* restored so far, -1: not being restored; the takeover's, others read it */
+    _Atomic bool claimed;  /* since it was assigned, `owners` was told that we have it, or is about to be: set by the takeover */
     int64_t taken_ms;      /* monotonic: it was given to the takeover */
     struct input in[N_INPUTS];
     struct ang_table roots;

@@ -117,8 +117,10 @@ void owning_progress(struct lane *l, const struct take *takes, size_t n, uint32_
     size_t i, k = 0;
 
     for (i = 0; i < n; i++)
-        if (l->parts[takes[i].partition].epoch == takes[i].epoch)
+        if (l->parts[takes[i].partition].epoch == takes[i].epoch) {
+            l->parts[takes[i].partition].claimed = true;
             parts[k++] = takes[i].partition;
+        }
     er = say(l, parts, k, ANG_OWNER_RESTORING, l->generation, percent, 0);
     ang_err_free(&er); /* for people who look: whether it is acknowledged does not matter */
     free(parts);

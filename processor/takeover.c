@@ -389,6 +389,7 @@ static struct ang_err *say_serving(struct takeover *t, const struct job *j) {
 
     for (i = 0; i < j->n; i++) {
         parts[i] = j->takes[i].partition;
+        l->parts[parts[i]].claimed = true;
         j->takes[i].generation = generation;
     }
     er = owning_say(l, parts, j->n, ANG_OWNER_SERVING, generation, SAY_MS);

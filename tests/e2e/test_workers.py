@@ -16,7 +16,7 @@ from confluent_kafka import Producer
 
 from lib import checker
 from lib.api import pb
-from lib.client import Client, Status, new_root
+from lib.client import Client, Status, new_root, numbers
 from lib.procs import SCALE, eventually, in_thread
 from rules_lib import root_in
 
@@ -163,6 +163,21 @@ def test_L21_sigterm_moves_partitions_at_once_and_no_caller_sees_it(make_system,
     released = {r.worker_id for records in owners(system).values() for r in records if r.state == ext.OwnerRecord.RELEASED}
     assert released == {w.config["worker"]["id"] for w in system.workers}
     judge(system, callers)
+
+
+@pytest.mark.timeout(120)
+def test_L21_what_was_announced_and_not_yet_served_is_released_too(make_system, logic):
+    system = make_system({"order": logic.address}, two=True, partitions=PARTITIONS, workers=2)
+    first, second = system.workers
+    first.up()
+    system.gateway.up()
+    second.env["ANGZARR_STALL"] = "takeover-serving:5000"  # between its entry and its first answer
+    second.launch()
+    shared_out(system, system.workers)
+    assert second.terminate() == 0
+    eventually(lambda: {r[-1].worker_id for r in owners(system).values()} == {first.config["worker"]["id"]}, 30, every=0.2)
+    assert numbers(system.client().do("order", new_root())) == [0]
+    assert fenced_ids(system) == set()  # or the first one's other partitions would have paused
 
 
 # ---- L16: fencing
