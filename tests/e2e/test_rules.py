@@ -54,7 +54,7 @@ def test_L6_one_key_on_two_roots_is_two_commands(make_system, gated):
 
 @pytest.mark.alone
 def test_L7_a_copy_appended_within_the_window_and_processed_after_it_is_a_duplicate(make_system, gated):
-    window = 1.5 * SCALE
+    window = 3 * SCALE
     logic = gated()
     system = make_system({"order": logic.address}, partitions=1, settings={"limits": {"dedupe_window": f"{int(window * 1000)}ms"}}).up()
     client = system.client()

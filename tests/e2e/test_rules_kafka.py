@@ -193,7 +193,7 @@ def test_L13_a_copy_of_a_refused_call_gets_its_refusal_and_does_not_run(make_sys
 
 @pytest.mark.alone
 def test_L7_a_copy_from_before_the_outage_is_a_duplicate_after_it(broker, make_system, gated):
-    window = 2.5 * SCALE
+    window = 4 * SCALE
     logic = gated()
     system = make_system({"order": logic.address}, partitions=1, settings={"limits": {"dedupe_window": f"{int(window * 1000)}ms"}}).up()
     client = system.client()
