@@ -365,8 +365,14 @@ void lane_fatal(struct lane *l, struct ang_err *er); /* takes er */
 void lane_wake(void *arg);                           /* any thread; arg: the lane */
 void lane_turn(struct ang_timer *t);                 /* for timers that only bring the lane its next turn */
 void lane_batch_settled(struct batch *b);            /* lane thread */
-void lane_barrier_asked(struct barrier *b);          /* lane thread */
-void lane_taken_over(struct lane *l, const struct take *takes, size_t n, struct ang_err *er); /* lane thread; takes er */
+
+/* ---- lane_parts.c: which partitions the lane has; lane thread but for one ---- */
+struct ang_err *lane_join(struct lane *l) ANG_MUST_USE;
+struct ang_err *lane_poll_member(struct lane *l) ANG_MUST_USE; /* gives partitions and takes them */
+/* Each is dropped from memory and taken over, again or for the first time; reset: its store is emptied before. */
+void lane_take(struct lane *l, struct part *const *parts, size_t n, bool reset);
+void lane_barrier_asked(struct barrier *b);
+void lane_taken_over(struct lane *l, const struct take *takes, size_t n, struct ang_err *er); /* takes er */
 void lane_store_failed(struct part *p, struct ang_err *er); /* takes er: the part is dropped and rebuilt from the log */
 /* The same from another thread, which has read of a partition that l serves. */
 void lane_store_doubted(struct lane *l, int32_t partition, const struct ang_err *er);
