@@ -6,6 +6,17 @@
 
 #define LOOK_MS 3000 /* whether partitions can be written */
 
+struct watch { /* a partition that cannot be written, served before or still to be taken over */
+    struct ang_op op; /* lane -> takeover -> lane */
+    STAILQ_ENTRY(watch) link;
+    struct takeover *t;
+    struct take take;
+    bool taking;
+    struct ang_writable out;
+    int wait_ms;
+    int64_t due_ms; /* monotonic */
+};
+
 static void watch(struct watch *wa) {
     wa->due_ms = ang_now_ms() + wa->wait_ms;
     STAILQ_INSERT_TAIL(&wa->t->watches, wa, link);

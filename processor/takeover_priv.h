@@ -17,21 +17,10 @@ struct takeover {
     pthread_t thread;
     int32_t *serving; /* [partition]: generation under which we serve it, 0: we do not */
     int64_t audit_ms; /* monotonic: when to look whether `owners` still says so */
-    STAILQ_HEAD(, watch) watches; /* partitions that cannot be written */
+    STAILQ_HEAD(, watch) watches; /* partitions that cannot be written; takeover_aside.c */
     _Atomic bool stop;
     pthread_mutex_t lock;
     pthread_cond_t cond;
-};
-
-struct watch { /* a partition that cannot be written, served before or still to be taken over */
-    struct ang_op op; /* lane -> takeover -> lane */
-    STAILQ_ENTRY(watch) link;
-    struct takeover *t;
-    struct take take;
-    bool taking;
-    struct ang_writable out;
-    int wait_ms;
-    int64_t due_ms; /* monotonic */
 };
 
 struct job {
